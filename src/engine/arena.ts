@@ -16,11 +16,19 @@ export interface ArenaOptions {
   readonly blockSize?: number;
   /** How many blocks, 8 to 65,536. Default 4,096 (64 MB of address space; only touched pages cost memory). */
   readonly blocks?: number;
+  /** How many blocks for whole datagrams lie behind them. Default 32. */
+  readonly messageBlocks?: number;
 }
+
+/** Bytes of a message block: the largest UDP payload or GRO train (65,535) and before it name, control data and header. */
+export const MESSAGE_BLOCK_SIZE = 66560;
 
 export class Arena {
   readonly blockSize: number;
   readonly blocks: number;
+  readonly messageBlocks: number;
+  /** Offset of the first message block. */
+  readonly messageStart: number;
   readonly buffer: ArrayBuffer;
   readonly memory: Uint8Array;
   readonly address: number;
@@ -36,10 +44,15 @@ export class Arena {
     if (!Number.isInteger(blocks) || blocks < 8 || blocks > 65536) {
       throw new RangeError(`blocks is ${blocks}: 8 to 65536 are allowed`);
     }
-    const buffer = shim.map(blockSize * blocks, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
-    if (typeof buffer === 'number') throw new KernelError('mmap', buffer, { object: `${blocks} blocks of ${blockSize} bytes` });
+    const messageBlocks = options.messageBlocks ?? 32;
+    const sizeBytes = blockSize * blocks + MESSAGE_BLOCK_SIZE * messageBlocks;
+    const buffer = shim.map(sizeBytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+    if (typeof buffer === 'number')
+      throw new KernelError('mmap', buffer, { object: `${blocks} blocks of ${blockSize} bytes` });
     this.blockSize = blockSize;
     this.blocks = blocks;
+    this.messageBlocks = messageBlocks;
+    this.messageStart = blockSize * blocks;
     this.buffer = buffer;
     this.memory = new Uint8Array(buffer);
     this.address = addressOf(buffer);

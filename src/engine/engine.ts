@@ -31,8 +31,8 @@ export interface Sink {
   received(start: number, end: number): number;
   /** Receiving ended: 0 is the peer's FIN, below 0 an error. `-ENOBUFS` means the block pool is empty (see `blocksFree`). */
   receiveEnded(result: number): void;
-  /** The send under way ended: bytes taken (maybe fewer than asked), or -errno. */
-  sent(result: number): void;
+  /** The send under way ended: bytes taken (maybe fewer than asked), or -errno. Answers RECEIVED_QUIET or RECEIVED_DONE. */
+  sent(result: number): number;
   /** The connect ended: 0 or -errno. */
   connected(result: number): void;
   /** The poll ended: the ready events (POLLIN…) or -errno. */

@@ -15,7 +15,8 @@ const remedies: Readonly<Record<string, string>> = {
   'connect:ECONNREFUSED': 'nothing listens there: start it, or correct the address',
   'connect:EADDRNOTAVAIL': 'the ephemeral ports are used up: widen net.ipv4.ip_local_port_range or reuse connections',
   'connect:ENETUNREACH': 'no route leads there (ip route)',
-  'io_uring_setup:EPERM': 'io_uring is forbidden: set kernel.io_uring_disabled=0, or allow it in the container’s seccomp profile',
+  'io_uring_setup:EPERM':
+    'io_uring is forbidden: set kernel.io_uring_disabled=0, or allow it in the container’s seccomp profile',
   'io_uring_setup:ENOSYS': 'this kernel has no io_uring: Linux 5.15 or newer built with CONFIG_IO_URING is needed',
   'io_uring_setup:ENOMEM': 'raise the limit of locked memory (ulimit -l), or ask for fewer entries',
 };

@@ -86,7 +86,7 @@ export function argument(index: number, position: number, value: number): void {
   records[word] = value | 0;
   // Conversion to 32 bits is modular below 2^53, so the low word is right for addresses; the high word needs the division.
   if (value > 2147483647 || value < -2147483648) {
-    records[word] = value % HIGH | 0;
+    records[word] = (value % HIGH) | 0;
     records[word + 1] = Math.floor(value / HIGH) | 0;
   } else {
     records[word + 1] = value >> 31;

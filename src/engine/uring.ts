@@ -1,0 +1,443 @@
+/**
+ * Room `engine`: io_uring. Accepts and receives are multishot, received bytes land in a provided buffer ring, everything
+ * asked for during a turn is submitted by the one kernel entry that also waits. This file is the hearing side: the turn and
+ * what each completion means. `uring-operations.ts` is the asking side.
+ *
+ * A newcomer would get wrong: a multishot operation ends without an error too (overflow, the kernel's retry limit), so "no
+ * MORE flag" and not "negative result" is what asks for arming again.
+ */
+import { ERRNO } from '../kernel/errno.ts';
+import { disown, shim } from '../kernel/native.ts';
+import { call, SYS } from '../kernel/syscall.ts';
+import * as abi from '../kernel/uring-abi.ts';
+import { type Clock, type Engine, RECEIVED_KEEP, RECEIVED_QUIET } from './engine.ts';
+import { UringOperations, type UringOptions } from './uring-operations.ts';
+import * as state from './uring-state.ts';
+
+const POLLIN = 1;
+const POLLOUT = 4;
+/** Bounds of what one turn does before it enters the kernel again. */
+const JOBS_PER_TURN_MAX = 65536;
+const MESSAGES_PER_TURN_MAX = 64;
+
+/** accept(2): errors of one connection, or of the network for a moment; the listener stays as it is. */
+const ACCEPT_AGAIN: ReadonlySet<number> = new Set(
+  [
+    ERRNO.ECONNABORTED,
+    ERRNO.EPROTO,
+    ERRNO.ENETDOWN,
+    ERRNO.ENOPROTOOPT,
+    ERRNO.EHOSTDOWN,
+    ERRNO.ENONET,
+    ERRNO.EHOSTUNREACH,
+    ERRNO.EOPNOTSUPP,
+    ERRNO.ENETUNREACH,
+    ERRNO.EPERM,
+    ERRNO.EAGAIN,
+    ERRNO.EINTR,
+  ].map((errno) => -errno),
+);
+
+export class UringEngine extends UringOperations implements Engine {
+  turn(timeoutMs: number): boolean {
+    const ring = this.ring;
+    this.runJobs();
+    this.runTransfers();
+    let wait = this.jobCount > 0 || this.transfers.waiting > 0 || this.again.length > 0 ? 0 : timeoutMs;
+    const clock = this.clock;
+    const deadlineMs = clock === null ? Number.POSITIVE_INFINITY : clock.nextDeadlineMs();
+    if (wait !== 0 && deadlineMs !== Number.POSITIVE_INFINITY) {
+      const remainingMs = Math.max(0, deadlineMs - performance.now());
+      if (wait < 0 || remainingMs < wait) wait = remainingMs;
+    }
+    this.group.publish();
+    if (wait !== 0 && ring.ready() > 0) wait = 0;
+    if (wait !== 0 || ring.pending > 0 || ring.needsEntry()) {
+      if (wait !== 0 && !this.hostArmed && this.hostDescriptor >= 0) {
+        this.hostArmed = true;
+        ring.push(abi.IORING_OP_POLL_ADD, this.hostDescriptor, 0, 0, 0, POLLIN, state.HOST << state.OPERATION_SHIFT, 0);
+      }
+      this.statistics.systemCalls++;
+      if (wait !== 0) this.statistics.waits++;
+      ring.enter(wait === 0 ? 0 : 1, wait);
+    }
+    // Entries left behind (EBUSY) make the boundary unknown; the next turn settles it.
+    const submitted = ring.pending === 0 ? this.quick.count : 0;
+    let delivered = this.completions();
+    while (ring.overflowed) {
+      this.statistics.overflows++;
+      ring.enter(0, 0);
+      delivered += this.completions();
+    }
+    delivered += this.quickResults(submitted);
+    if (this.again.length > 0) this.lookAgain();
+    if (deadlineMs !== Number.POSITIVE_INFINITY) this.expire(clock!, deadlineMs);
+    this.runJobs();
+    this.runTransfers();
+    if (this.drainNeeded) this.drain();
+    this.statistics.events += delivered;
+    return delivered > 0;
+  }
+
+  private expire(clock: Clock, deadlineMs: number): void {
+    const nowMs = performance.now();
+    if (nowMs < deadlineMs) return;
+    this.drainNeeded = true;
+    try {
+      clock.expire(nowMs);
+    } catch (error) {
+      shim.raise(error);
+    }
+  }
+
+  private drain(): void {
+    this.drainNeeded = false;
+    shim.drain();
+  }
+
+  private completions(): number {
+    const ring = this.ring;
+    const count = ring.ready();
+    if (count === 0) return 0;
+    const end = (ring.head + count) | 0;
+    while (ring.head !== end) {
+      try {
+        while (ring.head !== end) {
+          if (this.drainNeeded) this.drain();
+          const word = (ring.head & ring.completionMask) << 2;
+          ring.head = (ring.head + 1) | 0;
+          const completions = ring.completions;
+          this.complete(completions[word], completions[word + 1], completions[word + 2], completions[word + 3]);
+        }
+      } catch (error) {
+        // The callback of one connection threw; the others of this batch are served all the same.
+        shim.raise(error);
+      }
+    }
+    ring.publishHead();
+    this.group.publish();
+    return count;
+  }
+
+  private complete(low: number, generation: number, result: number, flags: number): void {
+    const slot = low & state.SLOT_MASK;
+    const operation = low >>> state.OPERATION_SHIFT;
+    if (operation === state.HOST) {
+      this.hostArmed = false;
+      return;
+    }
+    if (operation === state.IGNORED || this.slots.generations[slot] !== generation) return;
+    if ((flags & abi.IORING_CQE_F_MORE) === 0) this.slots.flights[slot]--;
+    switch (operation) {
+      case state.RECEIVE:
+        this.received(slot, result, flags);
+        break;
+      case state.QUICK_SEND:
+        // Failed or short: the flight goes on until the quick sends of this submission are settled.
+        this.slots.flights[slot]++;
+        this.slots.results[slot] = result;
+        return;
+      case state.SEND:
+        this.slots.states[slot] &= ~state.SEND_ARMED;
+        if ((this.slots.states[slot] & state.CLOSING) === 0) this.told(this.slots.sinks[slot]!.sent(result));
+        break;
+      case state.ACCEPT:
+        this.accepted(slot, result, flags);
+        break;
+      case state.MESSAGES:
+        this.message(slot, result, flags);
+        break;
+      case state.FILE_READY:
+        this.slots.states[slot] &= ~state.FILE_ARMED;
+        if ((this.slots.states[slot] & state.CLOSING) === 0) {
+          this.slots.flights[slot]++;
+          this.transfers.retry(slot);
+        } else {
+          this.transfers.drop(slot);
+        }
+        break;
+      default:
+        this.single(slot, operation, result);
+    }
+    if (this.slots.flights[slot] === 0 && (this.slots.states[slot] & state.CLOSING) !== 0) this.finish(slot);
+  }
+
+  private told(answer: number): void {
+    if ((answer & RECEIVED_QUIET) === 0) this.drainNeeded = true;
+  }
+
+  private single(slot: number, operation: number, result: number): void {
+    const states = this.slots.states;
+    const silent = (states[slot] & state.CLOSING) !== 0;
+    if (operation === state.CONNECT) {
+      states[slot] &= ~state.CONNECT_ARMED;
+      if (silent) return;
+      this.drainNeeded = true;
+      this.slots.sinks[slot]!.connected(result);
+    } else if (operation === state.POLL) {
+      states[slot] &= ~state.POLL_ARMED;
+      if (silent) return;
+      this.drainNeeded = true;
+      this.slots.sinks[slot]!.polled(result);
+    } else if (operation === state.CLOSE) {
+      // The number is free again from here on; a completion that reuses it comes behind this one.
+      disown(this.slots.descriptors[slot]);
+    }
+  }
+
+  private finish(slot: number): void {
+    const sink = this.slots.sinks[slot]!;
+    this.slots.release(slot);
+    this.drainNeeded = true;
+    sink.closed();
+  }
+
+  private received(slot: number, result: number, flags: number): void {
+    const slots = this.slots;
+    const states = slots.states;
+    const more = (flags & abi.IORING_CQE_F_MORE) !== 0;
+    if (!more) states[slot] &= ~state.RECEIVE_ARMED;
+    if ((flags & abi.IORING_CQE_F_BUFFER) !== 0) {
+      const id = flags >>> abi.IORING_CQE_BUFFER_SHIFT;
+      this.group.available--;
+      const start = id * this.blockSize;
+      if (result > 0 && (states[slot] & state.CLOSING) === 0) {
+        if ((states[slot] & (state.RECEIVE_WANTED | state.RETAINED)) !== state.RECEIVE_WANTED) {
+          states[slot] |= state.RETAINED;
+          this.retained.add(slot, start, start + result);
+          this.refill();
+        } else {
+          this.deliver(slot, id, start, start + result);
+        }
+      } else {
+        this.group.give(id);
+      }
+    }
+    if (result > 0) {
+      // A multishot ends without an error too (overflow, its retry limit); a one-shot always does.
+      if (!more && (states[slot] & state.RECEIVE_WANTED) !== 0) this.again.push(slot);
+      return;
+    }
+    if ((states[slot] & state.CLOSING) !== 0) return;
+    if (result === -ERRNO.ENOBUFS) {
+      this.statistics.blocksExhausted++;
+      states[slot] |= state.STARVED;
+      this.again.push(slot);
+      return;
+    }
+    if (result === -ERRNO.ECANCELED || result === -ERRNO.EINTR || result === -ERRNO.EAGAIN) {
+      if ((states[slot] & state.RECEIVE_WANTED) !== 0) this.again.push(slot);
+      return;
+    }
+    if ((states[slot] & (state.RECEIVE_WANTED | state.RETAINED)) !== state.RECEIVE_WANTED) {
+      states[slot] |= state.RETAINED;
+      this.retained.finish(slot, result);
+      return;
+    }
+    states[slot] &= ~state.RECEIVE_WANTED;
+    this.drainNeeded = true;
+    slots.sinks[slot]!.receiveEnded(result);
+  }
+
+  /** Gives the bytes to the sink; the block goes back to the kernel also when the sink throws. */
+  private deliver(slot: number, id: number, start: number, end: number): void {
+    let answer = 0;
+    try {
+      answer = this.slots.sinks[slot]!.received(start, end);
+    } finally {
+      if ((answer & RECEIVED_KEEP) === 0) this.group.give(id);
+      else this.refill();
+    }
+    this.told(answer);
+  }
+
+  /** Replaces a block that somebody keeps, so that the kernel's share stays whole while the pool has blocks. */
+  private refill(): void {
+    const offset = this.arena.take();
+    if (offset >= 0) this.group.give(offset / this.blockSize);
+  }
+
+  private accepted(slot: number, result: number, flags: number): void {
+    const states = this.slots.states;
+    const more = (flags & abi.IORING_CQE_F_MORE) !== 0;
+    if (!more) states[slot] &= ~state.ACCEPT_ARMED;
+    if ((states[slot] & state.CLOSING) !== 0) {
+      if (result >= 0) call(SYS.close, result);
+      return;
+    }
+    const again = result >= 0 || ACCEPT_AGAIN.has(result);
+    if (!more && again && (states[slot] & state.ACCEPT_WANTED) !== 0) this.again.push(slot);
+    if (result >= 0) {
+      this.drainNeeded = true;
+      this.slots.sinks[slot]!.accepted(result);
+    } else if (!again && result !== -ERRNO.ECANCELED) {
+      states[slot] &= ~state.ACCEPT_WANTED;
+      this.drainNeeded = true;
+      this.slots.sinks[slot]!.acceptFailed(result);
+    } else if (result === -ERRNO.ECANCELED && (states[slot] & state.ACCEPT_WANTED) !== 0) {
+      this.again.push(slot);
+    }
+  }
+
+  private message(slot: number, result: number, flags: number): void {
+    const slots = this.slots;
+    const states = slots.states;
+    if ((flags & abi.IORING_CQE_F_MORE) === 0) states[slot] &= ~state.MESSAGES_ARMED;
+    const wanted = (states[slot] & (state.MESSAGES_WANTED | state.CLOSING)) === state.MESSAGES_WANTED;
+    if (wanted && (states[slot] & state.MESSAGES_ARMED) === 0) this.again.push(slot);
+    const sink = wanted ? slots.sinks[slot] : null;
+    if ((flags & abi.IORING_CQE_F_BUFFER) !== 0) {
+      this.receiver.took();
+      this.drainNeeded = true;
+      this.receiver.deliver(sink, flags >>> abi.IORING_CQE_BUFFER_SHIFT, result);
+      return;
+    }
+    let failure = result;
+    if (result > 0 && sink !== null && !this.receiver.multishot) {
+      this.drainNeeded = true;
+      failure = this.receiver.receiveNow(slots.descriptors[slot], sink, MESSAGES_PER_TURN_MAX);
+    }
+    const quiet = [-ERRNO.ENOBUFS, -ERRNO.ECANCELED, -ERRNO.EAGAIN, -ERRNO.EINTR].includes(failure);
+    // An ICMP error ends the multishot, not the socket: it is reported and receiving goes on.
+    if (failure < 0 && !quiet && sink !== null) {
+      this.drainNeeded = true;
+      sink.receiveEnded(failure);
+    }
+  }
+
+  /** Settles the quick sends that the kernel has seen: their results stand in the slots. */
+  private quickResults(submitted: number): number {
+    const slots = this.slots;
+    const quick = this.quick;
+    for (let index = 0; index < submitted; index++) {
+      if (this.drainNeeded) this.drain();
+      const slot = quick.slots[index];
+      const result = slots.results[slot];
+      slots.flights[slot]--;
+      if ((slots.states[slot] & state.CLOSING) !== 0) {
+        if (slots.flights[slot] === 0) this.finish(slot);
+      } else if (result === -ERRNO.EAGAIN) {
+        this.slowSend(slot, quick.addresses[index], quick.lengths[index]);
+      } else {
+        this.sent(slot, result);
+      }
+    }
+    quick.drop(submitted);
+    return submitted;
+  }
+
+  private sent(slot: number, result: number): void {
+    try {
+      this.told(this.slots.sinks[slot]!.sent(result));
+    } catch (error) {
+      this.drainNeeded = true;
+      shim.raise(error);
+    }
+  }
+
+  /** Slots whose multishot ended, that starved, or that were resumed with something retained. */
+  private lookAgain(): void {
+    const states = this.slots.states;
+    const count = this.again.length;
+    for (let index = 0; index < count; index++) {
+      const slot = this.again[index];
+      if ((states[slot] & (state.TAKEN | state.CLOSING)) !== state.TAKEN) continue;
+      if ((states[slot] & state.RETAINED) !== 0) this.deliverRetained(slot);
+      if ((states[slot] & (state.ACCEPT_WANTED | state.ACCEPT_ARMED)) === state.ACCEPT_WANTED) this.acceptStart(slot);
+      if ((states[slot] & (state.MESSAGES_WANTED | state.MESSAGES_ARMED)) === state.MESSAGES_WANTED) {
+        if (this.receiver.available > 0) this.armMessages(slot);
+        else this.again.push(slot);
+      }
+      const receive = states[slot] & (state.RECEIVE_WANTED | state.RECEIVE_ARMED | state.RETAINED | state.CLOSING);
+      if (receive !== state.RECEIVE_WANTED) {
+        states[slot] &= ~state.STARVED;
+      } else if (this.group.available > 0) {
+        states[slot] &= ~state.STARVED;
+        this.armReceive(slot);
+      } else {
+        // Arming on an empty ring would end at once with ENOBUFS and spin; `releaseBlock` fills it.
+        states[slot] |= state.STARVED;
+        this.again.push(slot);
+      }
+    }
+    this.again.splice(0, count);
+  }
+
+  /** Gives a resumed socket what arrived while it was paused, in order, for as long as it does not pause again. */
+  private deliverRetained(slot: number): void {
+    const states = this.slots.states;
+    const retained = this.retained;
+    while ((states[slot] & (state.RECEIVE_WANTED | state.CLOSING)) === state.RECEIVE_WANTED) {
+      const start = retained.next(slot);
+      if (start < 0) break;
+      try {
+        this.deliver(slot, Math.floor(start / this.blockSize), start, retained.end);
+      } catch (error) {
+        shim.raise(error);
+      }
+      this.drain();
+    }
+    if ((states[slot] & state.CLOSING) !== 0 || !retained.isEmpty(slot)) return;
+    states[slot] &= ~state.RETAINED;
+    const ending = retained.ending(slot);
+    if (ending === null) return;
+    if ((states[slot] & state.RECEIVE_WANTED) === 0) {
+      states[slot] |= state.RETAINED;
+      retained.finish(slot, ending);
+      return;
+    }
+    states[slot] &= ~state.RECEIVE_WANTED;
+    this.drainNeeded = true;
+    try {
+      this.slots.sinks[slot]!.receiveEnded(ending);
+    } catch (error) {
+      shim.raise(error);
+    }
+  }
+
+  private runJobs(): void {
+    const jobs = this.jobs;
+    const count = Math.min(this.jobCount, JOBS_PER_TURN_MAX);
+    let bound = count;
+    for (let index = 0; index < this.jobCount && index < JOBS_PER_TURN_MAX; index++) {
+      const job = jobs[index]!;
+      jobs[index] = null;
+      try {
+        job.run();
+      } catch (error) {
+        this.drainNeeded = true;
+        shim.raise(error);
+      }
+      bound = index + 1;
+    }
+    if (bound < this.jobCount) jobs.copyWithin(0, bound, this.jobCount);
+    this.jobCount -= bound;
+  }
+
+  /** Runs queued file transfers; those that meet a full socket wait for it to become writable. */
+  private runTransfers(): void {
+    const transfers = this.transfers;
+    const count = transfers.run();
+    this.statistics.systemCalls += count;
+    for (let index = 0; index < count; index++) {
+      const slot = transfers.slotAt(index);
+      const result = transfers.resultAt(index);
+      this.slots.flights[slot]--;
+      if ((this.slots.states[slot] & state.CLOSING) !== 0) {
+        transfers.drop(slot);
+        if (this.slots.flights[slot] === 0) this.finish(slot);
+      } else if (result === -ERRNO.EAGAIN || result === -ERRNO.EINTR) {
+        this.slots.states[slot] |= state.FILE_ARMED;
+        this.push(slot, state.FILE_READY, abi.IORING_OP_POLL_ADD, 0, 0, 0, POLLOUT);
+      } else {
+        transfers.drop(slot);
+        this.sent(slot, result);
+      }
+    }
+  }
+}
+
+/** @throws KernelError where the kernel refuses io_uring; `choose.ts` then takes the next mechanism */
+export function createUring(options: UringOptions = {}): Engine {
+  return new UringEngine(options);
+}
