@@ -1,0 +1,222 @@
+/**
+ * A server's and a proxy's side of a connection without sockets: just enough around the parsers of `src/http` to see which
+ * octets they take for what. Everything lies in an arena whose other octets are line ends, so that a parser that reads beyond
+ * its end answers differently and is found out.
+ */
+import { CHUNK_DATA, CHUNK_END, ChunkedDecoder } from '../../src/http/chunked.ts';
+import { FORM_AUTHORITY, type HeadLimits, lineEndsIn, RequestHead } from '../../src/http/head.ts';
+import { METHOD_OTHER, METHOD_TRACE } from '../../src/http/methods.ts';
+import { BODY_LENGTH, BODY_NONE, BODY_TUNNEL, BODY_UNTIL_CLOSE, ResponseHead } from '../../src/http/response-head.ts';
+
+export const limits: HeadLimits = { headSize: 16384, headerCount: 100 };
+const BODY_BYTES_MAX = 10 * 1024 * 1024;
+
+const ARENA_BYTES = 512 * 1024;
+const ARENA_START = 4096;
+const arena = new Uint8Array(ARENA_BYTES);
+
+const requestHead = new RequestHead();
+const responseHead = new ResponseHead();
+
+const READING_HEAD = 0;
+const READING_LENGTH = 1;
+const READING_CHUNKS = 2;
+
+/** One connection at a time: the arena is shared. */
+class Buffer {
+  position = ARENA_START;
+  end = ARENA_START;
+
+  constructor(filler: number) {
+    arena.fill(filler);
+  }
+
+  append(bytes: Uint8Array): void {
+    arena.set(bytes, this.end);
+    this.end += bytes.length;
+  }
+}
+
+/** Answers 200 to every standard method, 405 to TRACE, 501 to the rest. */
+export class ServerConnection {
+  readonly statuses: number[] = [];
+  interims = 0;
+  closed = false;
+  readonly #buffer: Buffer;
+  readonly #decoder = new ChunkedDecoder(limits);
+  #state: number = READING_HEAD;
+  #remaining = 0;
+  #answer = 0;
+  #keepAlive = true;
+  /** Up to where an incomplete head has been seen. */
+  #seen = ARENA_START;
+
+  constructor(filler = 0x0a) {
+    this.#buffer = new Buffer(filler);
+  }
+
+  write(bytes: Uint8Array): void {
+    if (this.closed) return;
+    this.#buffer.append(bytes);
+    while (!this.closed && this.#step()) {}
+  }
+
+  /** The client closes its side. */
+  end(): void {
+    this.closed = true;
+  }
+
+  #step(): boolean {
+    if (this.#state === READING_HEAD) return this.#readHead();
+    if (this.#state === READING_LENGTH) return this.#readLength();
+    return this.#readChunks();
+  }
+
+  #readHead(): boolean {
+    const buffer = this.#buffer;
+    const start = buffer.position;
+    if (start === buffer.end) return false;
+    const isFirstLook = this.#seen <= start;
+    if (!isFirstLook && buffer.end - start < limits.headSize && !lineEndsIn(arena, this.#seen, buffer.end)) {
+      this.#seen = buffer.end;
+      return false;
+    }
+    this.#seen = buffer.end;
+    const result = requestHead.parse(arena, start, buffer.end, limits);
+    if (result === 0) return false;
+    if (result < 0) return this.#refuse(-result);
+    buffer.position = result;
+    if (requestHead.contentLength > BODY_BYTES_MAX) return this.#refuse(413);
+    if (requestHead.form === FORM_AUTHORITY) return this.#refuse(501);
+    if (requestHead.expectContinue) this.interims++;
+    this.#keepAlive = requestHead.keepAlive;
+    this.#answer = requestHead.method === METHOD_OTHER ? 501 : requestHead.method === METHOD_TRACE ? 405 : 200;
+    if (requestHead.chunked) {
+      this.#decoder.reset();
+      this.#state = READING_CHUNKS;
+    } else if (requestHead.contentLength > 0) {
+      this.#remaining = requestHead.contentLength;
+      this.#state = READING_LENGTH;
+    } else this.#finish();
+    return true;
+  }
+
+  #readLength(): boolean {
+    const buffer = this.#buffer;
+    const length = Math.min(this.#remaining, buffer.end - buffer.position);
+    buffer.position += length;
+    this.#remaining -= length;
+    if (this.#remaining > 0) return false;
+    this.#finish();
+    return true;
+  }
+
+  #readChunks(): boolean {
+    const buffer = this.#buffer;
+    const event = this.#decoder.next(arena, buffer.position, buffer.end);
+    if (event < 0) return this.#refuse(-event);
+    buffer.position = this.#decoder.position;
+    if (this.#decoder.received > BODY_BYTES_MAX) return this.#refuse(413);
+    if (event === CHUNK_END) this.#finish();
+    return event === CHUNK_END || event === CHUNK_DATA;
+  }
+
+  #finish(): void {
+    this.statuses.push(this.#answer);
+    this.#state = READING_HEAD;
+    this.#seen = 0;
+    if (!this.#keepAlive) this.closed = true;
+  }
+
+  #refuse(status: number): boolean {
+    this.statuses.push(status);
+    this.closed = true;
+    return false;
+  }
+}
+
+export interface ForwardedResponse {
+  /** What the client gets: the upstream's status, 502, or 0 while nothing final has come. */
+  status: number;
+  body: number[];
+  /** The fault came after the head: the client sees that the body is incomplete. */
+  truncated: boolean;
+  complete: boolean;
+  fields: Map<string, string>;
+}
+
+/** Reads one response as a proxy would, all of what the upstream sends cut at `cuts`. */
+export function readResponse(
+  pieces: readonly Uint8Array[],
+  closes: boolean,
+  method: number,
+  filler = 0x0a,
+): ForwardedResponse {
+  const buffer = new Buffer(filler);
+  const decoder = new ChunkedDecoder(limits);
+  const response: ForwardedResponse = { status: 0, body: [], truncated: false, complete: false, fields: new Map() };
+  let body: number = -1;
+  let remaining = 0;
+
+  const fail = (): boolean => {
+    if (response.status === 0) {
+      response.status = 502;
+      response.complete = true;
+    } else response.truncated = true;
+    return false;
+  };
+  const take = (length: number): void => {
+    for (let index = 0; index < length; index++) response.body.push(arena[buffer.position + index]);
+    buffer.position += length;
+  };
+  const step = (): boolean => {
+    if (response.complete || response.truncated) return false;
+    if (body < 0) {
+      const result = responseHead.parse(arena, buffer.position, buffer.end, limits, method, false);
+      if (result === 0) return false;
+      if (result < 0) return fail();
+      buffer.position = result;
+      if (responseHead.isInterim) return true;
+      response.status = responseHead.status;
+      body = responseHead.body;
+      remaining = responseHead.contentLength;
+      const fields = responseHead.fields;
+      for (let index = 0; index < fields.count; index++) {
+        if (fields.isNamedByConnection(index)) continue;
+        response.fields.set(fields.name(index), fields.get(fields.name(index))!);
+      }
+      response.complete = body === BODY_NONE || body === BODY_TUNNEL;
+      return true;
+    }
+    const available = buffer.end - buffer.position;
+    if (body === BODY_LENGTH) {
+      const length = Math.min(remaining, available);
+      take(length);
+      remaining -= length;
+      response.complete = remaining === 0;
+      return false;
+    }
+    if (body === BODY_UNTIL_CLOSE) {
+      take(available);
+      return false;
+    }
+    const event = decoder.next(arena, buffer.position, buffer.end);
+    if (event < 0) return fail();
+    if (event === CHUNK_DATA) {
+      for (let index = decoder.dataStart; index < decoder.dataEnd; index++) response.body.push(arena[index]);
+    }
+    buffer.position = decoder.position;
+    response.complete = event === CHUNK_END;
+    return event === CHUNK_DATA;
+  };
+
+  for (const piece of pieces) {
+    buffer.append(piece);
+    while (step()) {}
+  }
+  if (closes && !response.complete) {
+    if (body === BODY_UNTIL_CLOSE) response.complete = true;
+    else fail();
+  }
+  return response;
+}
