@@ -4,6 +4,7 @@
  * its end answers differently and is found out.
  */
 import { CHUNK_DATA, CHUNK_END, ChunkedDecoder } from '../../src/http/chunked.ts';
+import type { Fields } from '../../src/http/fields.ts';
 import { FORM_AUTHORITY, type HeadLimits, lineEndsIn, RequestHead } from '../../src/http/head.ts';
 import { METHOD_OTHER, METHOD_TRACE } from '../../src/http/methods.ts';
 import { BODY_LENGTH, BODY_NONE, BODY_TUNNEL, BODY_UNTIL_CLOSE, ResponseHead } from '../../src/http/response-head.ts';
@@ -23,7 +24,7 @@ const READING_LENGTH = 1;
 const READING_CHUNKS = 2;
 
 /** One connection at a time: the arena is shared. */
-class Buffer {
+class Octets {
   position = ARENA_START;
   end = ARENA_START;
 
@@ -40,9 +41,12 @@ class Buffer {
 /** Answers 200 to every standard method, 405 to TRACE, 501 to the rest. */
 export class ServerConnection {
   readonly statuses: number[] = [];
+  /** Each message that came whole, as JSON: method, target, minor version, fields, body, trailers. */
+  readonly messages: string[] = [];
   interims = 0;
+  refused = false;
   closed = false;
-  readonly #buffer: Buffer;
+  readonly #buffer: Octets;
   readonly #decoder = new ChunkedDecoder(limits);
   #state: number = READING_HEAD;
   #remaining = 0;
@@ -50,9 +54,18 @@ export class ServerConnection {
   #keepAlive = true;
   /** Up to where an incomplete head has been seen. */
   #seen = ARENA_START;
+  #head: unknown[] = [];
+  #body = '';
 
   constructor(filler = 0x0a) {
-    this.#buffer = new Buffer(filler);
+    this.#buffer = new Octets(filler);
+  }
+
+  /** Whether a message has begun and not ended. Empty lines before a message are not a beginning. */
+  get isWithinMessage(): boolean {
+    if (this.#state !== READING_HEAD) return true;
+    const { position, end } = this.#buffer;
+    return !/^(?:\r\n)*$/.test(latin1(position, end));
   }
 
   write(bytes: Uint8Array): void {
@@ -88,6 +101,8 @@ export class ServerConnection {
     buffer.position = result;
     if (requestHead.contentLength > BODY_BYTES_MAX) return this.#refuse(413);
     if (requestHead.form === FORM_AUTHORITY) return this.#refuse(501);
+    this.#head = [requestHead.methodName, requestHead.target, requestHead.versionMinor, pairsOf(requestHead.fields)];
+    this.#body = '';
     if (requestHead.expectContinue) this.interims++;
     this.#keepAlive = requestHead.keepAlive;
     this.#answer = requestHead.method === METHOD_OTHER ? 501 : requestHead.method === METHOD_TRACE ? 405 : 200;
@@ -104,6 +119,7 @@ export class ServerConnection {
   #readLength(): boolean {
     const buffer = this.#buffer;
     const length = Math.min(this.#remaining, buffer.end - buffer.position);
+    this.#body += latin1(buffer.position, buffer.position + length);
     buffer.position += length;
     this.#remaining -= length;
     if (this.#remaining > 0) return false;
@@ -115,6 +131,7 @@ export class ServerConnection {
     const buffer = this.#buffer;
     const event = this.#decoder.next(arena, buffer.position, buffer.end);
     if (event < 0) return this.#refuse(-event);
+    if (event === CHUNK_DATA) this.#body += latin1(this.#decoder.dataStart, this.#decoder.dataEnd);
     buffer.position = this.#decoder.position;
     if (this.#decoder.received > BODY_BYTES_MAX) return this.#refuse(413);
     if (event === CHUNK_END) this.#finish();
@@ -122,6 +139,8 @@ export class ServerConnection {
   }
 
   #finish(): void {
+    const trailers = this.#state === READING_CHUNKS ? pairsOf(this.#decoder.trailers) : [];
+    this.messages.push(JSON.stringify([...this.#head, this.#body, trailers]));
     this.statuses.push(this.#answer);
     this.#state = READING_HEAD;
     this.#seen = 0;
@@ -130,9 +149,20 @@ export class ServerConnection {
 
   #refuse(status: number): boolean {
     this.statuses.push(status);
+    this.refused = true;
     this.closed = true;
     return false;
   }
+}
+
+function latin1(start: number, end: number): string {
+  return Buffer.from(arena.buffer, start, end - start).toString('latin1');
+}
+
+function pairsOf(fields: Fields): string[] {
+  const pairs: string[] = [];
+  for (let index = 0; index < fields.count; index++) pairs.push(fields.rawName(index), fields.value(index));
+  return pairs;
 }
 
 export interface ForwardedResponse {
@@ -152,7 +182,7 @@ export function readResponse(
   method: number,
   filler = 0x0a,
 ): ForwardedResponse {
-  const buffer = new Buffer(filler);
+  const buffer = new Octets(filler);
   const decoder = new ChunkedDecoder(limits);
   const response: ForwardedResponse = { status: 0, body: [], truncated: false, complete: false, fields: new Map() };
   let body: number = -1;
