@@ -1,0 +1,223 @@
+/**
+ * Room `http`: one request and its answer on a connection. Most begin and end within one call and are used again at once; one
+ * that lasts is hung on its connection (`connection.data`) until both the body and the answer are complete.
+ *
+ * A newcomer would get wrong: the head's offsets point into the engine's memory. An exchange that lasts takes a copy of its
+ * head first (`keep`), because that memory is received into again after the call.
+ */
+import { RECEIVED_KEEP, RECEIVED_QUIET } from '../engine/engine.ts';
+import type { Connection } from '../net/connection.ts';
+import { BodyError, type BodySource } from './body.ts';
+import { CHUNK_DATA, CHUNK_END, CHUNK_MORE, ChunkedDecoder } from './chunked.ts';
+import { METHOD_HEAD } from './methods.ts';
+import { Request } from './request.ts';
+import { Response, type ResponseOwner } from './response.ts';
+import type { HttpServer } from './server.ts';
+
+/** An unread body up to this size is read and thrown away to keep the connection; a larger one costs the connection. */
+const DISCARD_BYTES_MAX = 65536;
+const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
+const NOTHING = new Uint8Array(0);
+
+export class Exchange implements BodySource, ResponseOwner {
+  readonly request: Request = new Request();
+  readonly response: Response;
+  connection!: Connection;
+  /** Octets that wait: an incomplete head, a body nobody takes yet, requests behind this one. */
+  waiting: Uint8Array = NOTHING;
+  /** Whether `waiting` begins with a head that is not complete. */
+  headPartial = false;
+  /** The handler has been called. */
+  private begun = false;
+  private answered = true;
+  private remaining = 0;
+  private decoder: ChunkedDecoder | null = null;
+  private isChunked = false;
+  private continueOwed = false;
+  private throwAway = false;
+  private paused = false;
+  private readonly server: HttpServer;
+  private headCopy: Uint8Array = NOTHING;
+
+  constructor(server: HttpServer) {
+    this.server = server;
+    this.response = new Response(server.templates);
+  }
+
+  /** The head in `request.head` is complete; gets ready for the handler. */
+  begin(connection: Connection): void {
+    const request = this.request;
+    const head = request.head;
+    this.connection = connection;
+    request.connection = connection;
+    this.begun = true;
+    this.answered = false;
+    this.throwAway = false;
+    this.isChunked = head.chunked;
+    this.remaining = head.contentLength > 0 ? head.contentLength : 0;
+    this.continueOwed = head.expectContinue;
+    request.body.begin(this, head.chunked ? -1 : this.remaining);
+    if (head.chunked) {
+      this.decoder ??= new ChunkedDecoder(this.server.limits);
+      this.decoder.reset();
+    }
+    this.response.begin(connection, this, head.method === METHOD_HEAD, head.versionMinor);
+  }
+
+  get complete(): boolean {
+    return this.answered && this.request.body.complete;
+  }
+
+  get lasts(): boolean {
+    return this.begun && !this.complete;
+  }
+
+  /** The answer is complete and has not asked for the body: what is left of it is thrown away. */
+  get answeredEarly(): boolean {
+    return this.answered && !this.request.body.complete;
+  }
+
+  /** Copies the head out of the engine's memory. `bytes[start, end)` is the head. */
+  keep(bytes: Uint8Array, start: number, end: number): void {
+    this.headCopy = bytes.slice(start, end);
+    this.request.head.parse(this.headCopy, 0, this.headCopy.length, this.server.limits);
+  }
+
+  // The body.
+
+  /**
+   * Takes what belongs to the body from `bytes[start, end)`. Answers the offset behind it; what follows belongs to the next
+   * request. Below 0: the framing is broken, minus the status.
+   */
+  receive(bytes: Uint8Array, start: number, end: number, whole: boolean): number {
+    this.quiet = true;
+    this.kept = false;
+    const body = this.request.body;
+    if (body.complete) return start;
+    if (!body.taken && !this.throwAway) return start;
+    this.continueOwed = false;
+    return this.isChunked ? this.receiveChunked(bytes, start, end) : this.receiveCounted(bytes, start, end, whole);
+  }
+
+  /** After `receive`: whether no foreign code ran, and whether the block was kept. */
+  quiet = true;
+  kept = false;
+
+  private receiveCounted(bytes: Uint8Array, start: number, end: number, whole: boolean): number {
+    const bodyEnd = Math.min(end, start + this.remaining);
+    this.remaining -= bodyEnd - start;
+    if (bodyEnd > start) this.hand(bytes, start, bodyEnd, whole && bodyEnd === end);
+    if (this.remaining === 0) {
+      this.quiet = false;
+      this.request.body.finish(null);
+    }
+    return bodyEnd;
+  }
+
+  private receiveChunked(bytes: Uint8Array, start: number, end: number): number {
+    const decoder = this.decoder!;
+    let position = start;
+    for (;;) {
+      const event = decoder.next(bytes, position, end);
+      position = decoder.position;
+      if (event === CHUNK_DATA) {
+        if (decoder.received > this.server.limits.bodySize) return -413;
+        this.hand(bytes, decoder.dataStart, decoder.dataEnd, false);
+      } else if (event === CHUNK_END) {
+        this.quiet = false;
+        this.request.body.finish(decoder.trailers.count > 0 ? decoder.trailers : null);
+        return position;
+      } else if (event === CHUNK_MORE) {
+        return end;
+      } else {
+        return event;
+      }
+      if (this.connection.destroyed) return end;
+    }
+  }
+
+  private hand(bytes: Uint8Array, start: number, end: number, whole: boolean): void {
+    if (this.throwAway) {
+      if (this.request.body.received + (end - start) > DISCARD_BYTES_MAX) this.connection.close();
+      this.request.body.received += end - start;
+      return;
+    }
+    const answer = this.request.body.data(bytes, start, end, whole);
+    if ((answer & RECEIVED_QUIET) === 0) this.quiet = false;
+    if ((answer & RECEIVED_KEEP) !== 0) this.kept = true;
+  }
+
+  /** Somebody takes the body: the client may be waiting to be asked for it, and some of it may be here. */
+  consumed(): void {
+    if (this.continueOwed && !this.response.headSent) this.connection.write(CONTINUE);
+    this.continueOwed = false;
+    this.server.bodyWanted(this);
+  }
+
+  pause(): void {
+    this.paused = true;
+    this.connection.pause();
+  }
+
+  resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    this.server.bodyWanted(this);
+  }
+
+  get bodyPaused(): boolean {
+    return this.paused;
+  }
+
+  // The answer.
+
+  mayKeepAlive(): boolean {
+    const head = this.request.head;
+    if (!head.keepAlive || this.server.draining) return false;
+    // A client that waits to be asked for its body may send it or not; only closing is safe (RFC 9110 section 10.1.1).
+    if (this.continueOwed) return false;
+    return (
+      this.request.body.complete || this.request.body.taken || this.isChunked || this.remaining <= DISCARD_BYTES_MAX
+    );
+  }
+
+  responded(): void {
+    this.answered = true;
+    this.server.responded(this);
+  }
+
+  /** An answer is out while the body is not in: reads it to nobody. */
+  discardBody(): void {
+    if (this.request.body.taken) return;
+    this.throwAway = true;
+    this.continueOwed = false;
+  }
+
+  /** The connection is gone. */
+  gone(): void {
+    if (!this.begun) return;
+    if (!this.request.body.complete) this.request.body.fail(new BodyError(499, 'the client closed the connection'));
+    if (!this.answered) this.response.gone();
+    this.answered = true;
+  }
+
+  /** Keeps octets for later, behind those that wait already. */
+  store(bytes: Uint8Array, start: number, end: number): void {
+    if (start === end) return;
+    const before = this.waiting.length;
+    const all = new Uint8Array(before + end - start);
+    all.set(this.waiting);
+    all.set(bytes.subarray(start, end), before);
+    this.waiting = all;
+  }
+
+  /** Gets ready to be used for another request, on any connection. */
+  recycle(): void {
+    this.waiting = NOTHING;
+    this.headCopy = NOTHING;
+    this.headPartial = false;
+    this.begun = false;
+    this.paused = false;
+    this.throwAway = false;
+  }
+}

@@ -1,0 +1,364 @@
+/**
+ * Room `net`: one stream connection (TCP or Unix), accepted or made by `connect`. Written once over any engine: it is the
+ * engine's sink for its handle. The sending half is `outgoing.ts`.
+ *
+ * A newcomer would get wrong: `data` chunks are views of the engine's memory, valid during the call. Copy what you keep.
+ */
+import { RECEIVED_DONE, RECEIVED_QUIET, type Sink } from '../engine/engine.ts';
+import * as loop from '../engine/loop.ts';
+import type { SocketAddress } from '../kernel/address.ts';
+import { KernelError } from '../kernel/error.ts';
+import type { ConnectionContext } from './context.ts';
+import { iterate } from './iterate.ts';
+import * as options from './options.ts';
+import { Outgoing } from './outgoing.ts';
+import * as states from './states.ts';
+import type { Timed } from './timers.ts';
+
+/**
+ * What a program wants to hear of a connection. Every method is optional. A method that throws ends in 'uncaughtException';
+ * the other connections go on.
+ */
+export interface ConnectionHandler<Data = unknown> {
+  /** The connection is there. When this throws, the connection is destroyed with the error. */
+  open?(connection: Connection<Data>): void;
+  /** Bytes arrived: a view that is valid during this call. */
+  data?(connection: Connection<Data>, chunk: Uint8Array): void;
+  /**
+   * The same without an object for each event, in place of `data`: bytes [start, end) of `memory`. Answers the bits of
+   * `Sink.received`: RECEIVED_KEEP to own the block until `writeBlock` or `releaseBlock`, RECEIVED_QUIET when nothing ran
+   * that could have queued a promise or a tick.
+   */
+  receive?(connection: Connection<Data>, memory: Uint8Array, start: number, end: number): number;
+  /** The peer ended its side. Without `halfOpen`, ours ends by itself once what was written has left. */
+  end?(connection: Connection<Data>): void;
+  /** After a `write` returned false: what waits fell to the low mark. Answering `true` says that no foreign code ran. */
+  drain?(connection: Connection<Data>): boolean | void;
+  /** The time of `setTimeout` or `setDeadline` is up. Without this method the connection is destroyed. */
+  timeout?(connection: Connection<Data>): void;
+  /** It failed; `close` follows. */
+  error?(connection: Connection<Data>, error: Error): void;
+  /** It is gone. Always the last call, exactly once. */
+  close?(connection: Connection<Data>): void;
+}
+
+/** After an answer to a peer that still sends: how much, and how long, is read and thrown away before closing. */
+const LINGER_BYTES_MAX = 1 << 20;
+const LINGER_MS_MAX = 2000;
+const SHUT_WR = 1;
+const DONE = states.CLOSING | states.CLOSED;
+
+export class Connection<Data = unknown> extends Outgoing implements Sink, Timed {
+  /** Who hears of this connection; may be replaced at any time (an upgrade). */
+  handler: ConnectionHandler<Data>;
+  /** The program's own. */
+  data: Data | undefined = undefined;
+  /** Bytes received so far. */
+  bytesRead = 0;
+  private failure: Error | null = null;
+  private lingered = 0;
+  private peer: SocketAddress | null = null;
+
+  /** @internal Made by `listen`, `connect` and `adopt`. */
+  constructor(context: ConnectionContext, handler: ConnectionHandler<Data>) {
+    super(context);
+    this.handler = handler;
+    this.state = (context.halfOpen ? states.HALF_OPEN : 0) | (context.paused ? 0 : states.READING);
+  }
+
+  /** @internal Takes a connected descriptor under the engine's care. A refusal is the answer, negative. */
+  begin(descriptor: number): number {
+    const handle = this.attach(descriptor);
+    if (handle < 0) return handle;
+    this.opened();
+    return handle;
+  }
+
+  /** @internal */
+  attach(descriptor: number): number {
+    const handle = this.context.runtime.engine.attach(descriptor, this);
+    if (handle < 0) return handle;
+    this.own(handle);
+    if ((this.state & states.UNREFERENCED) === 0) loop.reference();
+    return handle;
+  }
+
+  /** @internal Takes a handle over from the attempt that connected it, with its reference on the loop. */
+  takeOver(handle: number): void {
+    this.context.runtime.engine.setSink(handle, this);
+    this.own(handle);
+    if ((this.state & states.UNREFERENCED) !== 0) loop.unreference();
+  }
+
+  private own(handle: number): void {
+    this.handle = handle;
+    this.state |= states.ATTACHED;
+  }
+
+  /** @internal */
+  opened(): void {
+    this.state = (this.state | states.OPEN) & ~states.CONNECTING;
+    try {
+      this.handler.open?.(this);
+    } catch (error) {
+      this.destroy(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    if ((this.state & DONE) !== 0) return;
+    if ((this.state & states.READING) !== 0) this.context.runtime.engine.receiveStart(this.handle);
+    this.flushSoon();
+  }
+
+  // Reading.
+
+  received(start: number, end: number): number {
+    const context = this.context;
+    this.bytesRead += end - start;
+    context.runtime.timers.touch(this.handle);
+    if ((this.state & states.LINGERING) !== 0) return this.discardReceived(end - start);
+    const handler = this.handler;
+    const memory = context.runtime.engine.memory;
+    if (handler.receive !== undefined) return handler.receive(this, memory, start, end);
+    if (handler.data === undefined) return RECEIVED_QUIET;
+    if (!context.debug) {
+      handler.data(this, memory.subarray(start, end));
+      return RECEIVED_DONE;
+    }
+    const chunk = memory.slice(start, end);
+    try {
+      handler.data(this, chunk);
+    } finally {
+      // A view that was kept past the call shows itself at once.
+      chunk.fill(0xdb);
+    }
+    return RECEIVED_DONE;
+  }
+
+  private discardReceived(length: number): number {
+    this.lingered += length;
+    if (this.lingered > LINGER_BYTES_MAX) this.destroy();
+    return RECEIVED_QUIET;
+  }
+
+  receiveEnded(result: number): void {
+    this.state &= ~states.READING;
+    if (result < 0) {
+      this.failed(new KernelError('read', result, { object: this.describe() }));
+      return;
+    }
+    this.state |= states.PEER_ENDED;
+    if ((this.state & states.LINGERING) === 0) this.handler.end?.(this);
+    if ((this.state & DONE) !== 0) return;
+    if ((this.state & states.WRITE_SHUT) !== 0) this.destroy();
+    else if ((this.state & states.HALF_OPEN) === 0) this.end();
+  }
+
+  get paused(): boolean {
+    return (this.state & states.READING) === 0;
+  }
+
+  /** No `data` or `end` until {@link Connection.resume}; bytes stay with the kernel, so the peer is slowed down. */
+  pause(): void {
+    if ((this.state & (states.READING | DONE)) !== states.READING) return;
+    this.state &= ~states.READING;
+    if ((this.state & states.OPEN) !== 0) this.context.runtime.engine.receiveStop(this.handle);
+  }
+
+  /** Goes on reading. What had arrived comes first and in order, in a later turn. */
+  resume(): void {
+    if ((this.state & (states.READING | states.PEER_ENDED | DONE)) !== 0) return;
+    this.state |= states.READING;
+    if ((this.state & states.OPEN) !== 0) this.context.runtime.engine.receiveStart(this.handle);
+  }
+
+  // Ending.
+
+  /** Ends our side once everything written, and `chunk`, has left; the peer's bytes go on arriving. */
+  end(chunk?: Uint8Array | string, callback?: (error: Error | null) => void): void {
+    if (chunk !== undefined || callback !== undefined) this.write(chunk ?? '', callback);
+    if (!this.writable) return;
+    this.state |= states.ENDING;
+    this.flushSoon();
+  }
+
+  protected flushed(): void {
+    this.state |= states.WRITE_SHUT;
+    if ((this.state & states.PEER_ENDED) !== 0) {
+      this.destroy();
+      return;
+    }
+    this.context.runtime.engine.shutdown(this.handle, SHUT_WR);
+    if ((this.state & states.CLOSE_ASKED) !== 0) this.linger();
+  }
+
+  /** The answer would be lost if unread bytes made the kernel reset the connection (RFC 9112 section 9.6): reads first. */
+  private linger(): void {
+    this.state |= states.LINGERING;
+    this.resume();
+    this.context.runtime.timers.set(this.handle, this, LINGER_MS_MAX, false);
+  }
+
+  /**
+   * Closes in good order: what was written is delivered, then our side ends, then up to 1 MB or 2 s of what the peer still
+   * sends is thrown away, so that it reads our last bytes instead of a reset.
+   */
+  close(): void {
+    if ((this.state & (DONE | states.CLOSE_ASKED)) !== 0) return;
+    if ((this.state & states.CONNECTING) !== 0) {
+      this.destroy();
+      return;
+    }
+    this.state |= states.CLOSE_ASKED;
+    if ((this.state & states.WRITE_SHUT) !== 0) this.linger();
+    else this.end();
+  }
+
+  /** Closes at once; what waits to be sent fails with ECANCELED. `error` reaches the handler's `error` first. */
+  destroy(error?: Error): void {
+    if ((this.state & DONE) !== 0) return;
+    this.state |= states.CLOSING;
+    this.failure = error ?? null;
+    this.context.runtime.timers.clear(this.handle);
+    if ((this.state & states.ATTACHED) !== 0) {
+      if (this.peer === null) this.peer = options.peerAddress(this.descriptor);
+      this.context.runtime.engine.close(this.handle);
+    } else {
+      queueMicrotask(() => this.closed());
+    }
+  }
+
+  /** Resets the connection: the peer reads ECONNRESET, nothing more is delivered. */
+  reset(): void {
+    if ((this.state & DONE) !== 0) return;
+    if ((this.state & states.ATTACHED) !== 0) options.setLinger(this.descriptor, 0);
+    this.destroy();
+  }
+
+  protected failed(error: Error): void {
+    this.destroy(error);
+  }
+
+  closed(): void {
+    const wasAttached = (this.state & states.ATTACHED) !== 0;
+    this.state = (this.state | states.CLOSED) & ~(states.ATTACHED | states.OPEN | states.READING);
+    this.handle = -1;
+    this.discard();
+    if (wasAttached && (this.state & states.UNREFERENCED) === 0) loop.unreference();
+    const failure = this.failure;
+    try {
+      if (failure !== null) this.handler.error?.(this, failure);
+    } finally {
+      try {
+        this.handler.close?.(this);
+      } finally {
+        this.context.closed(this as Connection);
+      }
+    }
+  }
+
+  // Timeouts.
+
+  /**
+   * Calls the handler's `timeout` when nothing was received or sent for `timeoutMs` (0: never). Setting it again replaces it.
+   * @throws RangeError for negative, NaN or infinite values; TypeError for anything but a number
+   */
+  setTimeout(timeoutMs: number): void {
+    this.startTimer(timeoutMs, true);
+  }
+
+  /** Calls the handler's `timeout` in `timeoutMs` from now, whatever happens until then (0: never). Replaces `setTimeout`. */
+  setDeadline(timeoutMs: number): void {
+    this.startTimer(timeoutMs, false);
+  }
+
+  private startTimer(timeoutMs: number, extend: boolean): void {
+    if (typeof timeoutMs !== 'number') throw new TypeError('a timeout is a number of milliseconds');
+    if (!(timeoutMs >= 0 && timeoutMs < Number.POSITIVE_INFINITY)) {
+      throw new RangeError(`timeout is ${timeoutMs}: 0 (none) or more milliseconds are allowed`);
+    }
+    if ((this.state & DONE) !== 0 || (this.state & states.ATTACHED) === 0) return;
+    if (timeoutMs === 0) this.context.runtime.timers.clear(this.handle);
+    else this.context.runtime.timers.set(this.handle, this, timeoutMs, extend);
+  }
+
+  timeUp(): void {
+    if ((this.state & DONE) !== 0) return;
+    if ((this.state & states.LINGERING) !== 0) this.destroy();
+    else if (this.handler.timeout !== undefined) this.handler.timeout(this);
+    else this.destroy();
+  }
+
+  protected drained(): boolean {
+    return this.handler.drain === undefined || this.handler.drain(this) === true;
+  }
+
+  // About it.
+
+  /** The descriptor, for socket options; -1 once closed. */
+  get descriptor(): number {
+    return (this.state & states.ATTACHED) === 0 ? -1 : this.context.runtime.engine.descriptorOf(this.handle);
+  }
+
+  get destroyed(): boolean {
+    return (this.state & DONE) !== 0;
+  }
+
+  /** The peer's address; null before the connection is made or when the peer has none; still known after close. */
+  get remoteAddress(): SocketAddress | null {
+    if (this.peer === null && (this.state & states.OPEN) !== 0) this.peer = options.peerAddress(this.descriptor);
+    return this.peer;
+  }
+
+  /** Our own address; null once closed. */
+  get localAddress(): SocketAddress | null {
+    return (this.state & states.ATTACHED) === 0 ? null : options.ownAddress(this.descriptor);
+  }
+
+  protected describe(): string {
+    return options.describe(this.remoteAddress);
+  }
+
+  /** Does not keep the process running any more. */
+  unref(): this {
+    if ((this.state & states.UNREFERENCED) === 0) {
+      this.state |= states.UNREFERENCED;
+      if ((this.state & states.ATTACHED) !== 0) loop.unreference();
+    }
+    return this;
+  }
+
+  ref(): this {
+    if ((this.state & states.UNREFERENCED) !== 0) {
+      this.state &= ~states.UNREFERENCED;
+      if ((this.state & states.ATTACHED) !== 0) loop.reference();
+    }
+    return this;
+  }
+
+  setNoDelay(on = true): this {
+    options.setNoDelay(this.descriptor, on);
+    return this;
+  }
+
+  /** Probes an idle peer after `delayMs`, rounded to whole seconds, at least one. */
+  setKeepAlive(on = true, delayMs = 0): this {
+    options.setKeepAlive(this.descriptor, on, delayMs);
+    return this;
+  }
+
+  /**
+   * The bytes as copies that may be kept, with backpressure: reading pauses while the loop's body works. Leaving the loop
+   * early destroys the connection. Replaces the handler.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
+    return iterate(this as Connection);
+  }
+
+  // Sink methods of other sockets.
+  accepted(): void {}
+  acceptFailed(): void {}
+  polled(): void {}
+  message(): void {}
+
+  connected(_result: number): void {}
+}

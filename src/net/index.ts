@@ -1,0 +1,15 @@
+/**
+ * Room `net`: the public surface, `millrace/net`.
+ */
+export { type EngineChoice, engineNames } from '../engine/choose.ts';
+export type { EngineName } from '../engine/engine.ts';
+export { RECEIVED_DONE, RECEIVED_KEEP, RECEIVED_QUIET } from '../engine/engine.ts';
+export { formatAddress, type SocketAddress } from '../kernel/address.ts';
+export { KernelError } from '../kernel/error.ts';
+export { type ClientConnection, type ConnectOptions, connect } from './connect.ts';
+export type { Connection, ConnectionHandler } from './connection.ts';
+export type { ConnectionOptions } from './context.ts';
+export { type ListenOptions, listen } from './listen.ts';
+export type { Listener, ListenerEvents } from './listener.ts';
+export { releaseEngine, useEngine } from './runtime.ts';
+export type { Target } from './target.ts';

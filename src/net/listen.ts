@@ -1,0 +1,108 @@
+/**
+ * Room `net`: from an address to a listening socket.
+ *
+ * A newcomer would get wrong: with no host, `::` is bound and takes IPv4 too; where the host has no IPv6, 0.0.0.0 is.
+ */
+import type { SocketAddress } from '../kernel/address.ts';
+import * as constants from '../kernel/constants.ts';
+import { ERRNO } from '../kernel/errno.ts';
+import { KernelError } from '../kernel/error.ts';
+import { call, SYS } from '../kernel/syscall.ts';
+import type { ConnectionHandler } from './connection.ts';
+import { Listener, type ListenerOptions } from './listener.ts';
+import * as options from './options.ts';
+import { runtime } from './runtime.ts';
+import { type Target, targetAddress } from './target.ts';
+
+export interface ListenOptions extends ListenerOptions {
+  /** Clients that may wait to be accepted; the kernel caps it at net.core.somaxconn. Default 4,096. */
+  readonly backlog?: number;
+  /** SO_REUSEPORT: several threads or processes share the port, the kernel spreads the clients. */
+  readonly reusePort?: boolean;
+  /** IPv6 only, also for `::`. Default false. */
+  readonly ipv6Only?: boolean;
+  /** TCP_NODELAY on accepted connections. Default true, since writes of a turn leave together anyway. */
+  readonly noDelay?: boolean;
+  /** Keep-alive probes on accepted connections, after this idle time in ms. Default off. */
+  readonly keepAliveMs?: number;
+  /** TCP_DEFER_ACCEPT in seconds: accept a client only with its first bytes. Default off. */
+  readonly deferAcceptSeconds?: number;
+  readonly signal?: AbortSignal;
+}
+
+const BACKLOG = 4096;
+
+/**
+ * Listens on a TCP or Unix address. Resolves when it does.
+ *
+ * ```ts
+ * await using server = await listen({ port: 7000 }, { data(connection, chunk) { connection.write(chunk); } });
+ * ```
+ * @throws KernelError EADDRINUSE, EADDRNOTAVAIL, EACCES… naming the address
+ * @throws RangeError for a port or path that cannot be
+ */
+export async function listen<Data = unknown>(
+  target: Target & ListenOptions,
+  handler: ConnectionHandler<Data>,
+): Promise<Listener<Data>> {
+  target.signal?.throwIfAborted();
+  const backlog = target.backlog ?? BACKLOG;
+  if (!Number.isInteger(backlog) || backlog < 0)
+    throw new TypeError(`backlog is ${backlog}: an integer of 0 or more is allowed`);
+  const anyHost = target.path === undefined && target.host === undefined;
+  let address = await targetAddress(target, '::');
+  let descriptor = open(address);
+  if (descriptor === -ERRNO.EAFNOSUPPORT && anyHost) {
+    address = { family: 'ipv4', address: '0.0.0.0', port: target.port ?? 0 };
+    descriptor = open(address);
+  }
+  if (descriptor < 0) throw new KernelError('socket', descriptor, { object: options.describe(address) });
+  try {
+    prepare(descriptor, address, target);
+    bind(descriptor, address, backlog);
+    const path =
+      address.family === 'unix' && !address.path.startsWith('\0') && address.path !== ''
+        ? new options.OwnedPath(address.path)
+        : null;
+    const listener = new Listener<Data>(runtime(), descriptor, handler, target, path);
+    if (listener.refusal < 0) throw new KernelError('attach', listener.refusal, { object: options.describe(address) });
+    target.signal?.addEventListener('abort', () => void listener.close(), { once: true });
+    return listener;
+  } catch (error) {
+    call(SYS.close, descriptor);
+    throw error;
+  }
+}
+
+function open(address: SocketAddress): number {
+  const family = { ipv4: constants.AF_INET, ipv6: constants.AF_INET6, unix: constants.AF_UNIX }[address.family];
+  return call(SYS.socket, family, constants.SOCK_STREAM | constants.SOCK_CLOEXEC | constants.SOCK_NONBLOCK, 0);
+}
+
+function prepare(descriptor: number, address: SocketAddress, target: ListenOptions): void {
+  if (address.family === 'unix') return;
+  options.requireInteger(descriptor, constants.SOL_SOCKET, constants.SO_REUSEADDR, 1, 'SO_REUSEADDR');
+  if (target.reusePort === true)
+    options.requireInteger(descriptor, constants.SOL_SOCKET, constants.SO_REUSEPORT, 1, 'SO_REUSEPORT');
+  if (address.family === 'ipv6') {
+    const only = target.ipv6Only === true ? 1 : 0;
+    options.requireInteger(descriptor, constants.IPPROTO_IPV6, constants.IPV6_V6ONLY, only, 'IPV6_V6ONLY');
+  }
+  if (target.noDelay !== false) options.setNoDelay(descriptor, true);
+  if (target.keepAliveMs !== undefined) options.setKeepAlive(descriptor, true, target.keepAliveMs);
+  if (target.deferAcceptSeconds !== undefined) {
+    const seconds = target.deferAcceptSeconds;
+    options.requireInteger(descriptor, constants.IPPROTO_TCP, constants.TCP_DEFER_ACCEPT, seconds, 'TCP_DEFER_ACCEPT');
+  }
+}
+
+function bind(descriptor: number, address: SocketAddress, backlog: number): void {
+  const object = options.describe(address);
+  const details = address.family === 'unix' ? { object } : { object, address: address.address, port: address.port };
+  const placed = options.placeAddress(address);
+  const bound = call(SYS.bind, descriptor, placed.address, placed.length);
+  if (bound < 0) throw new KernelError('bind', bound, details);
+  const listening = call(SYS.listen, descriptor, Math.min(backlog, 2147483647));
+  // Two sockets may bind one port with SO_REUSEADDR; the second learns of it only here.
+  if (listening < 0) throw new KernelError(listening === -ERRNO.EADDRINUSE ? 'bind' : 'listen', listening, details);
+}
