@@ -43,6 +43,8 @@ export class ServerConnection {
   readonly statuses: number[] = [];
   /** Each message that came whole, as JSON: method, target, minor version, fields, body, trailers. */
   readonly messages: string[] = [];
+  /** Where each message begins in what was written, one that is incomplete or refused included. */
+  readonly starts: number[] = [0];
   interims = 0;
   refused = false;
   closed = false;
@@ -144,6 +146,7 @@ export class ServerConnection {
     this.statuses.push(this.#answer);
     this.#state = READING_HEAD;
     this.#seen = 0;
+    this.starts.push(this.#buffer.position - ARENA_START);
     if (!this.#keepAlive) this.closed = true;
   }
 
