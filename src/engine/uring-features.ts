@@ -24,7 +24,7 @@ export interface UringFeatures {
 }
 
 const PROBE_GROUP = 7;
-/** struct io_uring_probe: 16 bytes of head, then 8 bytes for each operation; flags at 4, bit 0 says supported. */
+/** struct io_uring_probe: 16 bytes of head, then 8 bytes for each operation; flags at 2, bit 0 says supported. */
 const PROBE_OPERATIONS = 256;
 
 function supportsBufferRing(ring: Ring): boolean {
@@ -48,7 +48,7 @@ function supportsOperation(ring: Ring, operation: number): boolean {
     addressOf(probe),
     PROBE_OPERATIONS,
   );
-  return result >= 0 && (probe[16 + operation * 8 + 4] & 1) !== 0;
+  return result >= 0 && (probe[16 + operation * 8 + 2] & 1) !== 0;
 }
 
 /** What `ring` can do, less what `without` leaves out. */
