@@ -17,7 +17,11 @@ if (files.length === 0) {
   process.stderr.write('millrace: no test file found\n');
   process.exit(1);
 }
-const result = spawnSync(process.execPath, ['--expose-gc', '--test', '--test-timeout=120000', '--test-concurrency=2', ...flags, ...files], {
-  stdio: 'inherit',
-});
+const result = spawnSync(
+  process.execPath,
+  ['--expose-gc', '--test', '--test-timeout=120000', '--test-concurrency=2', ...flags, ...files],
+  {
+    stdio: 'inherit',
+  },
+);
 process.exit(result.status ?? 1);
