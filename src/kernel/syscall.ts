@@ -43,6 +43,7 @@ export const SYS = {
   getsockopt: 55,
   fcntl: 72,
   unlink: 87,
+  prctl: 157,
   setrlimit: 160,
   gettid: 186,
   sched_setaffinity: 203,
