@@ -297,7 +297,8 @@ NAPI_MODULE_INIT() {
   state->shared = calloc(16, sizeof *state->shared);
   state->records = mmap(NULL, RECORDS * sizeof(struct record), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   state->owned = mmap(NULL, OWNED_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (state->records == MAP_FAILED || state->owned == MAP_FAILED || state->shared == NULL || napi_get_uv_event_loop(env, &state->loop) != napi_ok) {
+  if (state->records == MAP_FAILED || state->owned == MAP_FAILED || state->shared == NULL ||
+      napi_get_uv_event_loop(env, &state->loop) != napi_ok) {
     return fail(env, "millrace: the event loop or memory for it is not available");
   }
   napi_set_instance_data(env, state, NULL, NULL);

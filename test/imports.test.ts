@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import {
   blankComments,
+  expectNone,
   type Import,
   importsOf,
   lineOf,
@@ -101,7 +102,7 @@ test('a file imports from its own room or from one below', () => {
       }
     }
   }
-  assert.equal(problems.join('\n'), '');
+  expectNone(problems);
 });
 
 test('a file imports packages that users of millrace have too', () => {
@@ -116,7 +117,7 @@ test('a file imports packages that users of millrace have too', () => {
       if (!(name in dependencies)) problems.push(`${path}:${found.line}: ${name} is no dependency in package.json`);
     }
   }
-  assert.equal(problems.join('\n'), '');
+  expectNone(problems);
 });
 
 test('only src/kernel/native.ts loads the addon', () => {
@@ -127,7 +128,7 @@ test('only src/kernel/native.ts loads the addon', () => {
       problems.push(`${path}:${lineOf(text, match.index)}: loads an addon; use what src/kernel/ exports`);
     }
   }
-  assert.equal(problems.join('\n'), '');
+  expectNone(problems);
 });
 
 test('no files import each other in a circle', () => {
@@ -154,7 +155,7 @@ test('examples use what users can import', () => {
       }
     }
   }
-  assert.equal(problems.join('\n'), '');
+  expectNone(problems);
 });
 
 test('imports are found in every form, and not in comments or strings', () => {

@@ -4,6 +4,7 @@
  * A newcomer would get wrong: this is no parser. It knows comments, strings, templates and regular expressions well enough
  * to blank the comments; the formatter guarantees the rest of the shape that the patterns rely on.
  */
+import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, extname, join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -57,8 +58,19 @@ export function readSources(folders: readonly string[], extensions: readonly str
     });
 }
 
-const tokens =
-  /(\/\*[\s\S]*?\*\/|\/\/.*)|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\[\s\S]|[^`\\])*`|(?<=[(,=:[!&|?;]\s*|return )\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\//g;
+/** Group 1 is a comment; strings, templates and regular expressions are matched only to be stepped over. */
+const tokens = new RegExp(
+  [
+    /(\/\*[\s\S]*?\*\/|\/\/.*)/,
+    /'(?:\\.|[^'\\\n])*'/,
+    /"(?:\\.|[^"\\\n])*"/,
+    /`(?:\\[\s\S]|[^`\\])*`/,
+    /(?<=[(,=:[!&|?;]\s*|return )\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\//,
+  ]
+    .map((part) => part.source)
+    .join('|'),
+  'g',
+);
 
 /** The text with every comment's characters replaced by spaces, so that lines and columns stay. */
 export function blankComments(text: string): string {
@@ -98,4 +110,9 @@ export function pathsNamedIn(source: SourceFile): string[] {
   return [...blankComments(source.text).matchAll(/['"`](\.\.?\/[^'"`\n]+)['"`]/g)].map((match) =>
     resolveImport(source.path, match[1]),
   );
+}
+
+/** Fails with the problems themselves as the message, one a line: `path:line: what is wrong; what to do`. */
+export function expectNone(problems: readonly string[]): void {
+  assert.ok(problems.length === 0, `${problems.length} problems\n${problems.join('\n')}`);
 }
