@@ -6,9 +6,9 @@
  *   npm run bench -- idle --rounds 3
  *
  * A newcomer would get wrong: memory is not given back, so every figure needs a fresh process; and a fresh process still
- * grows by itself (JIT, first allocations), so it is warmed up under load and with connections that it may close before the
- * first look. What is compared is anonymous memory before and with the connections. Nothing is forced: no garbage
- * collection, only two seconds for things to settle.
+ * grows by itself (JIT, first allocations), so it is warmed up under load and with connections that it may close. A thousand
+ * others stay open from before the first look to the last, so that what the warm-up left free is in use and the difference is
+ * the price of 10,000 more. Nothing is forced: no garbage collection, only two seconds for things to settle.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { anonymousBytes, connectionsOn } from './support/accounting.ts';
@@ -25,7 +25,7 @@ import {
 } from './support/contestant.ts';
 import { nginx } from './support/peers.ts';
 import type { Entry, Goal, Metrics } from './support/result.ts';
-import { BODY, engines, millrace, nodeHttp, nodeNetFixed } from './support/servers.ts';
+import { BODY, engines, millrace, nodeNetFixed } from './support/servers.ts';
 import { LOAD_CORE, type Running, type Session } from './support/session.ts';
 import { drive } from './support/wrk.ts';
 
@@ -40,7 +40,6 @@ const contestants = [
   ...engines.map((engine) => millrace('http-fixed', engine, ', net', true)),
   nginx,
   nodeNetFixed,
-  nodeHttp,
 ];
 
 async function checkAnswer({ contestant, port }: Served): Promise<Entry['facts']> {
@@ -48,35 +47,39 @@ async function checkAnswer({ contestant, port }: Served): Promise<Entry['facts']
   return {};
 }
 
-/** Opens connections and resolves once all are open. */
-async function hold(session: Session, port: number, connections: number): Promise<Running> {
+/** Sends one request over every connection and resolves once all are answered. */
+async function request(load: Running): Promise<void> {
+  load.tell('request');
+  await load.line();
+}
+
+/** Opens connections, with a request on each if asked for, and resolves once all are there. */
+async function hold(session: Session, port: number, connections: number, requests: boolean): Promise<Running> {
   const program = await session.compile('idle-load');
   const load = session.start('idle-load', [program, String(port), String(connections)], LOAD_CORE);
   await load.line();
+  if (requests) await request(load);
   return load;
 }
 
 async function measureOnce(session: Session, contestant: Contestant, connections: number): Promise<Metrics> {
   const { port, pids, running } = await startContestant(session, contestant);
   await drive(session, `http://127.0.0.1:${port}/`, WARM_UP_SECONDS);
-  const warm = await hold(session, port, WARM_UP_CONNECTIONS);
-  warm.tell('request');
-  await warm.output();
+  await (await hold(session, port, WARM_UP_CONNECTIONS, true)).output();
+  const held = await hold(session, port, WARM_UP_CONNECTIONS, true);
   await sleep(SETTLE_MS);
   const before = anonymousBytes(pids);
 
-  const load = await hold(session, port, connections);
+  const load = await hold(session, port, connections, false);
   await sleep(SETTLE_MS);
   const silent = anonymousBytes(pids);
-  requireConnections(contestant, port, connections);
+  requireConnections(contestant, port, WARM_UP_CONNECTIONS + connections);
 
-  load.tell('request');
-  await load.line();
+  await request(load);
   await sleep(SETTLE_MS);
   const answered = anonymousBytes(pids);
-  requireConnections(contestant, port, connections);
-  await load.stop();
-  await running.stop();
+  requireConnections(contestant, port, WARM_UP_CONNECTIONS + connections);
+  await Promise.all([held.stop(), load.stop(), running.stop()]);
   return {
     silentBytes: (silent - before) / connections,
     answeredBytes: (answered - before) / connections,

@@ -4,7 +4,7 @@
  *   npm run bench -- proxy
  *
  * The upstream shares the load's core, so that the proxy has its own for itself. HAProxy runs with two buffer sizes, its
- * default and one that holds a 64 KB response whole; the goal is set against the best of all peers in each scenario.
+ * default and the one that was best for 64 KB of those tried from 8 to 128 KB: it holds such a response just whole; the goal is set against the best of all peers in each scenario.
  */
 import type { Benchmark } from './support/benchmark.ts';
 import { assemble, startContestant } from './support/contestant.ts';
@@ -17,7 +17,7 @@ import { LOAD_CORE } from './support/session.ts';
 import { CONNECTIONS } from './support/wrk.ts';
 
 const sizesBytes: Readonly<Record<string, number>> = { '1 KB': 1024, '64 KB': 65536 };
-const haproxyBuffersKB = [16, 96];
+const haproxyBuffersKB = [16, 72];
 const peers = ['nginx', ...haproxyBuffersKB.map((size) => `haproxy-${size}k`)];
 
 export const proxy: Benchmark = {
