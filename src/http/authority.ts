@@ -23,16 +23,12 @@ export function isAuthority(bytes: Uint8Array, start: number, end: number, portR
     if (position === end || !isIpv6(bytes, start + 1, position)) return false;
     position++;
   } else {
-    while (position < end && bytes[position] !== COLON) {
-      if (HOST_NAME[bytes[position]] !== 0) position++;
-      else if (
-        bytes[position] === PERCENT &&
-        position + 2 < end &&
-        HEXADECIMAL[bytes[position + 1]] !== 0 &&
-        HEXADECIMAL[bytes[position + 2]] !== 0
-      )
-        position += 3;
-      else return false;
+    for (;;) {
+      while (position < end && HOST_NAME[bytes[position]] !== 0) position++;
+      if (position === end || bytes[position] !== PERCENT) break;
+      if (position + 2 >= end) return false;
+      if (HEXADECIMAL[bytes[position + 1]] === 0 || HEXADECIMAL[bytes[position + 2]] === 0) return false;
+      position += 3;
     }
     if (position === start) return false;
   }

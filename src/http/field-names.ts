@@ -163,43 +163,62 @@ export const FIELD_X_REQUEST_ID = 73;
 export const FIELD_COUNT: number = FIELD_NAMES.length;
 
 const SLOTS = 256;
-const SPELLING_BYTES_MAX = 32;
+const SPELLING_WORDS_MAX = 8;
 /** Slot to the first number of its chain. */
 const firstInSlot = new Uint8Array(SLOTS);
 /** Number to the next of the same slot. */
 const nextInSlot = new Uint8Array(FIELD_COUNT);
 const lengths = new Uint8Array(FIELD_COUNT);
-const spellings = new Uint8Array(FIELD_COUNT * SPELLING_BYTES_MAX);
+/** Spellings as little-endian words of four octets. */
+const words = new Int32Array(FIELD_COUNT * SPELLING_WORDS_MAX);
+/** The last four octets of each, which overlap the word before them. */
+const lastWords = new Int32Array(FIELD_COUNT);
+/** Makes letters lower-case; `-` and digits stay what they are. */
+const LOWER_CASE = 0x20202020;
 
-/** Length, first and last octet tell nearly all known names apart; `| 0x20` makes letters lower-case and keeps `-` and digits. */
+/** Length, first and last octet tell nearly all known names apart. */
 function slotOf(length: number, first: number, last: number): number {
   return (length * 11 + (first | 0x20) * 7 + (last | 0x20) * 3) & (SLOTS - 1);
 }
 
 for (let id = 1; id < FIELD_COUNT; id++) {
-  const name = FIELD_NAMES[id];
-  lengths[id] = name.length;
-  for (let index = 0; index < name.length; index++) spellings[id * SPELLING_BYTES_MAX + index] = name.charCodeAt(index);
-  const slot = slotOf(name.length, name.charCodeAt(0), name.charCodeAt(name.length - 1));
+  const spelling = Buffer.from(FIELD_NAMES[id]);
+  const length = spelling.length;
+  lengths[id] = length;
+  const slot = slotOf(length, spelling[0], spelling[length - 1]);
   nextInSlot[id] = firstInSlot[slot];
   firstInSlot[slot] = id;
+  for (let index = 0; index * 4 + 4 <= length; index++)
+    words[id * SPELLING_WORDS_MAX + index] = spelling.readInt32LE(index * 4);
+  lastWords[id] = length >= 4 ? spelling.readInt32LE(length - 4) : shortWord(spelling, 0, length);
+}
+
+function shortWord(bytes: Uint8Array, start: number, end: number): number {
+  let word = 0;
+  for (let position = start; position < end; position++) word = (word << 8) | bytes[position] | 0x20;
+  return word;
 }
 
 /**
- * The number of the name `bytes[start, end)`, in any case; FIELD_OTHER when it is none of ours. The octets have to be tokens
- * already: `| 0x20` would also take CR for a hyphen.
+ * The number of the name `bytes[start, end)`, at least one octet, in any case; FIELD_OTHER when it is none of ours. `view` shows
+ * the same octets. They have to be tokens already: `| 0x20` would also take CR for a hyphen.
  */
-export function fieldIdOf(bytes: Uint8Array, start: number, end: number): number {
+export function fieldIdOf(bytes: Uint8Array, view: DataView, start: number, end: number): number {
   const length = end - start;
-  let id = firstInSlot[slotOf(length, bytes[start], bytes[end - 1])];
-  while (id !== FIELD_OTHER) {
-    if (lengths[id] === length) {
-      const spelling = id * SPELLING_BYTES_MAX;
-      let index = 0;
-      while (index < length && (bytes[start + index] | 0x20) === spellings[spelling + index]) index++;
-      if (index === length) return id;
+  for (let id = firstInSlot[slotOf(length, bytes[start], bytes[end - 1])]; id !== FIELD_OTHER; id = nextInSlot[id]) {
+    if (lengths[id] !== length) continue;
+    if (length < 4) {
+      if (shortWord(bytes, start, end) === lastWords[id]) return id;
+      continue;
     }
-    id = nextInSlot[id];
+    if ((view.getInt32(end - 4, true) | LOWER_CASE) !== lastWords[id]) continue;
+    let word = id * SPELLING_WORDS_MAX;
+    let position = start;
+    while (position + 4 < end && (view.getInt32(position, true) | LOWER_CASE) === words[word]) {
+      position += 4;
+      word++;
+    }
+    if (position + 4 >= end) return id;
   }
   return FIELD_OTHER;
 }

@@ -42,7 +42,7 @@ import {
   transferCodingOf,
 } from './framing.ts';
 import { METHOD_CONNECT, METHOD_GET, METHOD_NAMES, METHOD_OPTIONS, METHOD_OTHER, methodOf } from './methods.ts';
-import { equalsIgnoringCase, text } from './text.ts';
+import { equalsIgnoringCase, TextCache, text } from './text.ts';
 
 const CONTENT_TOO_LARGE = -413;
 const TARGET_TOO_LONG = -414;
@@ -77,6 +77,7 @@ export function lineEndsIn(bytes: Uint8Array, from: number, end: number): boolea
 
 export class RequestHead {
   readonly fields: Fields = new Fields();
+  readonly #texts = new TextCache();
   /** METHOD_GET…, METHOD_OTHER for what `methodStart` and `methodEnd` say. */
   method: number = METHOD_OTHER;
   methodStart = 0;
@@ -141,7 +142,7 @@ export class RequestHead {
   /** The path as it was sent, percent-encodings and dot segments included; `/` where the target has none, `*` for that form. */
   get path(): string {
     if (this.form === FORM_ASTERISK) return '*';
-    return this.pathStart === this.pathEnd ? '/' : text(this.fields.bytes, this.pathStart, this.pathEnd);
+    return this.pathStart === this.pathEnd ? '/' : this.#texts.get(this.fields.bytes, this.pathStart, this.pathEnd);
   }
 
   /** The query without `?`, empty where there is none. */
@@ -151,7 +152,7 @@ export class RequestHead {
 
   /** Host and port that the request is for, as sent; empty where an HTTP/1.0 client named none. */
   get authority(): string {
-    return text(this.fields.bytes, this.authorityStart, this.authorityEnd);
+    return this.#texts.get(this.fields.bytes, this.authorityStart, this.authorityEnd);
   }
 
   /** The values of the field (name in lower case) joined by `, `, or null. */

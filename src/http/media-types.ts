@@ -1,6 +1,6 @@
 /**
  * Room `http`: media types by file extension, for static files. The facts are those of the mime-db collection (IANA, Apache
- * and nginx lists); the selection is what web sites serve.
+ * and nginx lists) and of younger registrations (RFC 8878, RFC 9639); the selection is what web sites serve.
  *
  * A newcomer would get wrong: `text/*` without a charset is guessed at by browsers, so text carries `charset=utf-8`; and what
  * is unknown is octets, never text, so that no browser runs it.
@@ -109,9 +109,12 @@ export function mediaTypeOf(name: string): string {
   return byExtension.get(base.slice(dot + 1).toLowerCase()) ?? OCTETS;
 }
 
+const COMPRESSIBLE = new RegExp(
+  '^text/|[/+](?:json|xml|javascript)\\b|^application/(?:wasm|rtf|postscript|x-sh|x-tar|vnd\\.ms-fontobject)' +
+    '|^font/(?:otf|ttf)|^image/(?:bmp|vnd\\.microsoft\\.icon)|^model/gltf-binary',
+);
+
 /** Whether compressing files of the type pays: text and what is written as text. Pictures, sound and archives are compressed. */
 export function isCompressible(mediaType: string): boolean {
-  return /^text\/|[/+](?:json|xml|javascript)\b|^application\/(?:wasm|rtf|postscript)|^font\/(?:otf|ttf)|^image\/(?:bmp|vnd\.microsoft\.icon)/.test(
-    mediaType,
-  );
+  return COMPRESSIBLE.test(mediaType);
 }

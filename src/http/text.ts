@@ -9,7 +9,10 @@ const latin1Slice = Buffer.prototype.latin1Slice;
 const latin1Write = Buffer.prototype.latin1Write;
 
 /** Below this length a loop beats the call into Node (measured by `bench/parser.ts`). */
-const LOOP_BYTES_MAX = 12;
+const LOOP_BYTES_MAX = 8;
+
+/** The longest string that a `TextCache` keeps. */
+const TEXT_CACHE_BYTES_MAX = 64;
 
 /** `bytes[start, end)` as a string. */
 export function text(bytes: Uint8Array, start: number, end: number): string {
@@ -17,6 +20,40 @@ export function text(bytes: Uint8Array, start: number, end: number): string {
   let result = '';
   for (let index = start; index < end; index++) result += String.fromCharCode(bytes[index]);
   return result;
+}
+
+/**
+ * Strings for octets that come again and again (paths, host names), so that the same octets give the same string without an
+ * allocation. Bounded: each of its places holds the last string that fell there. Nothing depends on what is found.
+ */
+export class TextCache {
+  readonly #places: string[];
+  readonly #mask: number;
+
+  /** `places`: a power of two. */
+  constructor(places = 256) {
+    if (!Number.isInteger(Math.log2(places))) throw new RangeError(`places is ${places}: a power of two is allowed`);
+    this.#places = new Array<string>(places).fill('');
+    this.#mask = places - 1;
+  }
+
+  /** `bytes[start, end)` as a string. Longer ones than TEXT_CACHE_BYTES_MAX are made anew each time. */
+  get(bytes: Uint8Array, start: number, end: number): string {
+    const length = end - start;
+    if (length > TEXT_CACHE_BYTES_MAX || length === 0) return text(bytes, start, end);
+    const place =
+      (length * 31 + bytes[start + (length >> 1)] * 17 + bytes[end - 1] * 7 + bytes[start + (length >> 2)]) &
+      this.#mask;
+    const known = this.#places[place];
+    if (known.length === length) {
+      let index = 0;
+      while (index < length && known.charCodeAt(index) === bytes[start + index]) index++;
+      if (index === length) return known;
+    }
+    const made = text(bytes, start, end);
+    this.#places[place] = made;
+    return made;
+  }
 }
 
 /** Writes `value` at `offset` and returns the offset behind it. The caller has checked that it fits. */
