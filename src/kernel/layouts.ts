@@ -97,9 +97,8 @@ export const SOCK_EXTENDED_ERR = {
   ee_data: 12,
 } as const;
 
-/** struct tcp_info */
+/** struct tcp_info, without its size: it grows from release to release, and getsockopt(2) says how much came. */
 export const TCP_INFO_LAYOUT = {
-  size: 232,
   tcpi_state: 0,
   tcpi_retransmits: 2,
   tcpi_rto: 8,

@@ -1,0 +1,127 @@
+/**
+ * Every number that TypeScript shares with the kernel is the one in the headers of this machine, as the C compiler sees them:
+ * constants, system calls, errno values, structure layouts, and the record of `native/shim.c`.
+ *
+ * A newcomer would get wrong: a name that no header knows is an error, because a typo would look the same. Names younger than
+ * the oldest headers in use stand in `younger`, each with its value and its release.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import * as constants from '../../src/kernel/constants.ts';
+import { ERRNO } from '../../src/kernel/errno.ts';
+import * as layouts from '../../src/kernel/layouts.ts';
+import { shim } from '../../src/kernel/native.ts';
+import { RECORD_WORDS, RECORDS_MAX, SYS } from '../../src/kernel/syscall.ts';
+import * as uring from '../../src/kernel/uring-abi.ts';
+import { askCompiler, kernelHeaders, libcHeaders, type Question } from '../support/headers.ts';
+
+interface Younger {
+  readonly value: number;
+  /** The first release that has the name, and where in its source. */
+  readonly source: string;
+}
+
+/** Names that Debian 12's headers (Linux 6.1, glibc 2.36) do not have. */
+const younger: Readonly<Record<string, Younger>> = {
+  IORING_SETUP_NO_SQARRAY: { value: 65536, source: 'Linux 6.6, include/uapi/linux/io_uring.h' },
+};
+
+type Layout = Readonly<Record<string, number>>;
+
+/** Layouts whose name here is not the structure's own. */
+const structureNames: Readonly<Record<string, string>> = { TCP_INFO_LAYOUT: 'tcp_info', RLIMIT64: 'rlimit64' };
+
+function numbersOf(module: Readonly<Record<string, unknown>>): [string, number][] {
+  return Object.entries(module).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
+}
+
+function layoutsOf(module: Readonly<Record<string, unknown>>): [string, Layout][] {
+  return Object.entries(module).filter((entry): entry is [string, Layout] => typeof entry[1] === 'object');
+}
+
+function layoutQuestions(module: Readonly<Record<string, unknown>>): (Question & { readonly value: number })[] {
+  return layoutsOf(module).flatMap(([name, layout]) => {
+    const structure = `struct ${structureNames[name] ?? name.toLowerCase()}`;
+    return Object.entries(layout).map(([field, value]) => ({
+      name: `${name}.${field}`,
+      expression: field === 'size' ? `sizeof(${structure})` : `offsetof(${structure}, ${field})`,
+      value,
+    }));
+  });
+}
+
+/** Asks both sets of headers; every set that knows a name must agree, and one must know it. */
+function compare(expected: readonly (Question & { readonly value: number })[]): string[] {
+  const answers = [libcHeaders, kernelHeaders].map((set) => ({ set, found: askCompiler(set, expected) }));
+  const absent: string[] = [];
+  for (const { name, value } of expected) {
+    const known = answers.filter(({ found }) => found.has(name));
+    for (const { set, found } of known)
+      assert.equal(value, found.get(name), `${name}, against the ${set.name} headers`);
+    if (known.length === 0) absent.push(name);
+  }
+  return absent;
+}
+
+test('every constant is the one in the headers', (context) => {
+  const expected = [...numbersOf(constants), ...numbersOf(uring)].map(([name, value]) => ({
+    name,
+    expression: name,
+    value,
+  }));
+  assert.ok(expected.length > 300, `only ${expected.length} constants were found`);
+
+  const absent = compare(expected);
+
+  const unexplained = absent.filter((name) => younger[name] === undefined);
+  assert.deepEqual(unexplained, [], 'no header has these names: a typo, or one to list in `younger`');
+  for (const name of absent) context.diagnostic(`not in these headers: ${name} (${younger[name].source})`);
+});
+
+test('names younger than the headers have their documented values and are in use', () => {
+  const actual = new Map([...numbersOf(constants), ...numbersOf(uring)]);
+  for (const [name, { value }] of Object.entries(younger)) assert.equal(actual.get(name), value, name);
+});
+
+test('every structure lies as in the headers', () => {
+  const expected = [...layoutQuestions(layouts), ...layoutQuestions(uring)];
+  assert.ok(expected.length > 100, `only ${expected.length} fields were found`);
+  assert.deepEqual(compare(expected), []);
+});
+
+test('every system call has its number', () => {
+  const expected = Object.entries(SYS).map(([name, value]) => ({ name, expression: `__NR_${name}`, value }));
+  assert.deepEqual(compare(expected), []);
+});
+
+test('every errno has its value', () => {
+  const expected = Object.entries(ERRNO).map(([name, value]) => ({ name, expression: name, value }));
+  assert.deepEqual(compare(expected), []);
+});
+
+test('the record of the shim lies as system calls are written into it', () => {
+  const source = readFileSync(new URL('../../native/shim.c', import.meta.url), 'utf8');
+  const declaration = /^struct record \{[^}]*\};/m.exec(source);
+  const size = /RECORDS = (\d+)/.exec(source);
+  assert.ok(declaration !== null && size !== null);
+
+  const answers = askCompiler({ name: 'shim', headers: [], declarations: declaration[0] }, [
+    { name: 'size', expression: 'sizeof(struct record)' },
+    { name: 'number', expression: 'offsetof(struct record, number)' },
+    { name: 'arguments', expression: 'offsetof(struct record, arguments)' },
+    { name: 'argument', expression: 'sizeof(((struct record *)0)->arguments[0])' },
+    { name: 'result', expression: 'offsetof(struct record, result)' },
+  ]);
+
+  const expected = { size: RECORD_WORDS * 4, number: 0, arguments: 2 * 4, argument: 2 * 4, result: 14 * 4 };
+  assert.deepEqual(Object.fromEntries(answers), expected);
+  assert.equal(Number(size[1]), RECORDS_MAX);
+  assert.equal(shim.records.byteLength, RECORDS_MAX * RECORD_WORDS * 4);
+});
+
+test('a wrong number is noticed', () => {
+  const questions = [{ name: 'AF_INET', expression: 'AF_INET', value: 3 }];
+  assert.throws(() => compare(questions), /AF_INET, against the libc headers/);
+  assert.deepEqual(compare([{ name: 'AF_INTE', expression: 'AF_INTE', value: 2 }]), ['AF_INTE']);
+});
