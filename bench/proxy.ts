@@ -3,8 +3,9 @@
  *
  *   npm run bench -- proxy
  *
- * The upstream shares the load's core, so that the proxy has its own for itself. HAProxy runs with two buffer sizes, its
- * default and the one that was best for 64 KB of those tried from 8 to 128 KB: it holds such a response just whole; the goal is set against the best of all peers in each scenario.
+ * The upstream shares the load's core, so that the proxy has its own for itself. HAProxy runs with two buffer sizes: its
+ * default, and the best for 64 KB of those tried from 8 to 128 KB, which just holds such a response. The goal is set against
+ * the best of all peers in each scenario.
  */
 import type { Benchmark } from './support/benchmark.ts';
 import { assemble, startContestant } from './support/contestant.ts';

@@ -108,7 +108,8 @@ try {
     console.log(commandLine.json ? JSON.stringify(result, null, 1) : markdown(result));
     if (failed) process.exitCode = 1;
   }
-  if (commandLine.writeDocs) process.stderr.write(`docs/benchmarks.md: wrote ${writeDocs().join(', ')}\n`);
+  if (commandLine.writeDocs)
+    process.stderr.write(`docs/benchmarks.md holds ${writeDocs().join(', ') || 'no result yet'}\n`);
 } catch (error) {
   process.stderr.write(`bench: ${error instanceof Error ? error.message : error}\n`);
   process.exitCode = 1;

@@ -2,7 +2,7 @@
  * A result as Markdown, and the place of results in the documentation: docs/benchmarks.md holds one section for each
  * benchmark between two comments, and only what stands between them is replaced.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Entry, type Result, type Scenario, type Spread, spreadOf, type Verdict } from './result.ts';
 import { benchFolder } from './session.ts';
@@ -95,7 +95,7 @@ export function keep(result: Result): void {
 /** Puts every kept result into docs/benchmarks.md and answers the names. */
 export function writeDocs(): string[] {
   let text = readFileSync(document, 'utf8');
-  const names = readdirSync(resultsFolder)
+  const names = (existsSync(resultsFolder) ? readdirSync(resultsFolder) : [])
     .filter((file) => file.endsWith('.json'))
     .map((file) => file.slice(0, -'.json'.length))
     .sort();
