@@ -100,6 +100,9 @@ export interface Engine {
   receiveStop(handle: Handle): void;
   /** Sends `length` bytes at `address`, which must stay valid until `sent`. One send a handle at a time. */
   send(handle: Handle, address: number, length: number): void;
+  /** Something waits for the sends under way to end: their results come before the next sleep. Without this call a result may
+   * come as late as the next event, because a send that succeeds need not wake anybody. */
+  hurry(): void;
   /** The same for a vector of buffers: `iovec` is the address of `count` struct iovec, valid until `sent`. At most 1,024. */
   sendVector(handle: Handle, iovec: number, count: number): void;
   /** Sends from a file without passing through user memory; ends with `sent`. `more`: further bytes follow at once. */

@@ -63,6 +63,7 @@ export class UringOperations {
   protected hostDescriptor = -1;
   protected hostArmed = false;
   protected drainNeeded = false;
+  protected hurried = false;
 
   protected readonly quick = new QuickSends();
   /** Slots whose receive or accept has to be looked at again at the end of the turn. */
@@ -103,9 +104,16 @@ export class UringOperations {
   }
 
   releaseBlock(offset: number): void {
-    // The kernel's share comes first: a starved ring stops every connection, an empty pool only the writers.
-    if (this.group.available < this.group.entries) this.group.give(Math.floor(offset / this.blockSize));
-    else this.arena.release(offset);
+    this.recycle(Math.floor(offset / this.blockSize));
+  }
+
+  /**
+   * The kernel's share comes first: a starved ring stops every connection, an empty pool only the writers. It never gets more
+   * than its ring holds, because a slot that is written twice hands one buffer out twice.
+   */
+  protected recycle(id: number): void {
+    if (this.group.available < this.group.entries) this.group.give(id);
+    else this.arena.release(id * this.blockSize);
   }
 
   attach(descriptor: number, sink: Sink): Handle {
@@ -200,6 +208,10 @@ export class UringOperations {
     this.slots.results[handle] = length;
     const head = abi.IORING_OP_SEND | (abi.IOSQE_CQE_SKIP_SUCCESS << 8);
     this.push(handle, state.QUICK_SEND, head, 0, address, length, MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL);
+  }
+
+  hurry(): void {
+    this.hurried = true;
   }
 
   protected slowSend(handle: number, address: number, length: number): void {

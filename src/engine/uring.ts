@@ -43,7 +43,9 @@ export class UringEngine extends UringOperations implements Engine {
     const ring = this.ring;
     this.runJobs();
     this.runTransfers();
-    let wait = this.jobCount > 0 || this.transfers.waiting > 0 || this.again.length > 0 ? 0 : timeoutMs;
+    const busy = this.hurried || this.jobCount > 0 || this.transfers.waiting > 0 || this.again.length > 0;
+    this.hurried = false;
+    let wait = busy ? 0 : timeoutMs;
     const clock = this.clock;
     const deadlineMs = clock === null ? Number.POSITIVE_INFINITY : clock.nextDeadlineMs();
     if (wait !== 0 && deadlineMs !== Number.POSITIVE_INFINITY) {
@@ -210,7 +212,7 @@ export class UringEngine extends UringOperations implements Engine {
           this.deliver(slot, id, start, start + result);
         }
       } else {
-        this.group.give(id);
+        this.recycle(id);
       }
     }
     if (result > 0) {
@@ -245,7 +247,7 @@ export class UringEngine extends UringOperations implements Engine {
     try {
       answer = this.slots.sinks[slot]!.received(start, end);
     } finally {
-      if ((answer & RECEIVED_KEEP) === 0) this.group.give(id);
+      if ((answer & RECEIVED_KEEP) === 0) this.recycle(id);
       else this.refill();
     }
     this.told(answer);
@@ -254,7 +256,7 @@ export class UringEngine extends UringOperations implements Engine {
   /** Replaces a block that somebody keeps, so that the kernel's share stays whole while the pool has blocks. */
   private refill(): void {
     const offset = this.arena.take();
-    if (offset >= 0) this.group.give(offset / this.blockSize);
+    if (offset >= 0) this.recycle(offset / this.blockSize);
   }
 
   private accepted(slot: number, result: number, flags: number): void {

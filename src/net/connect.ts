@@ -177,3 +177,14 @@ export function connect<Data = unknown>(
   void connection.dial(target);
   return connection;
 }
+
+/** The same for addresses that are known already: no look-up, so the first attempt begins within this call. */
+export function connectTo<Data = unknown>(
+  addresses: readonly SocketAddress[],
+  settings: ConnectOptions,
+  handler: ConnectionHandler<Data>,
+): ClientConnection<Data> {
+  const connection = new ClientConnection<Data>(handler, settings);
+  connection.startWith(addresses);
+  return connection;
+}

@@ -171,6 +171,11 @@ export abstract class Outgoing {
     return this.bytesWritten - this.bytesSent <= this.context.highWaterBytes;
   }
 
+  /** Asks for `drain` once what waits has fallen to the low mark, as a `write` that returned false does. */
+  wantDrain(): void {
+    this.state |= states.NEEDS_DRAIN;
+  }
+
   /** Asks for a flush at the end of this turn. */
   protected flushSoon(): void {
     if ((this.state & states.QUEUED) !== 0) return;
@@ -181,8 +186,10 @@ export abstract class Outgoing {
   /** The engine's job: the end of the turn. */
   run(): void {
     this.state &= ~states.QUEUED;
-    const busy = states.SENDING | states.CONNECTING | states.CLOSING | states.CLOSED | states.CORKED;
-    if ((this.state & busy) === 0) this.sendNext();
+    if ((this.state & (states.CONNECTING | states.CLOSING | states.CLOSED | states.CORKED)) !== 0) return;
+    // What was written meanwhile waits for the send under way.
+    if ((this.state & states.SENDING) !== 0) this.context.runtime.engine.hurry();
+    else this.sendNext();
   }
 
   private sendNext(): void {
@@ -190,6 +197,8 @@ export abstract class Outgoing {
     if (this.end_ > this.start) {
       this.state |= states.SENDING;
       engine.send(this.handle, engine.memoryAddress + this.start, this.end_ - this.start);
+      const follows = this.segments !== null || this.waiters !== null;
+      if (follows || (this.state & (states.NEEDS_DRAIN | states.ENDING)) !== 0) engine.hurry();
       return;
     }
     const segment = this.segments === null ? undefined : this.segments[0];
@@ -210,6 +219,7 @@ export abstract class Outgoing {
     this.state |= states.SENDING;
     if (segment.kind === 'chunk') {
       engine.send(this.handle, segment.address + segment.start, segment.end - segment.start);
+      engine.hurry();
     } else {
       engine.sendFile(this.handle, segment.descriptor, segment.start, segment.end - segment.start, false);
     }

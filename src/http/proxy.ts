@@ -1,0 +1,133 @@
+/**
+ * Room `http`: the reverse proxy as a handler: upstreams, how requests are spread over them, their health.
+ *
+ * A newcomer would get wrong: one proxy belongs to one thread; each worker has its own connections and its own view of health.
+ */
+import { parseAddress } from '../kernel/address.ts';
+import { type Balance, type BalanceName, createBalance } from './balance.ts';
+import type { ForwardingOptions } from './forwarding.ts';
+import { type HealthCheckOptions, HealthChecks } from './health.ts';
+import { Relay } from './relay.ts';
+import type { Request } from './request.ts';
+import type { Handler } from './routes.ts';
+import { Upstream } from './upstream.ts';
+import { UpstreamConnection } from './upstream-connection.ts';
+
+export type UpstreamOption = string | { readonly address: string; readonly weight?: number };
+
+export interface ProxyOptions extends ForwardingOptions {
+  /** Default `roundRobin`. */
+  readonly balance?: BalanceName;
+  /** What consistent hashing depends on: the client's address, the path, or a field's name. Default `client`. */
+  readonly hashKey?: string;
+  /** To connect, in ms. Default 1,000. */
+  readonly connectTimeoutMs?: number;
+  /** Silence of the upstream, in ms, before and within its response; longer is 504. Default 30,000. */
+  readonly responseTimeoutMs?: number;
+  /** Further upstreams tried for a request that may be repeated. Default 2. */
+  readonly retries?: number;
+  /** Idle connections kept for each upstream. Default 64. */
+  readonly idleConnections?: number;
+  readonly healthCheck?: HealthCheckOptions;
+  /** Told why a request got 502, 503 or 504, and of changes of health, one line each. */
+  readonly log?: (line: string) => void;
+}
+
+const HEAD_LIMITS = { headSize: 65536, headerCount: 200 };
+
+/** What the relays of one proxy share. */
+export class ProxyState {
+  readonly options: ProxyOptions;
+  readonly upstreams: readonly Upstream[];
+  readonly responseTimeoutMs: number;
+  readonly retriesMax: number;
+  /** Requests sent to another upstream, or again, so far. */
+  retries = 0;
+  private readonly balance: Balance;
+  private readonly connectTimeoutMs: number;
+  private readonly idleMax: number;
+  private readonly checks: HealthChecks | null;
+
+  constructor(upstreams: readonly UpstreamOption[], options: ProxyOptions) {
+    if (upstreams.length === 0) throw new RangeError('a proxy needs at least one upstream');
+    this.options = options;
+    this.upstreams = upstreams.map((option) => {
+      const { address, weight } = typeof option === 'string' ? { address: option, weight: undefined } : option;
+      return new Upstream(address, parseAddress(address), weight === undefined ? {} : { weight });
+    });
+    this.balance = createBalance(options.balance ?? 'roundRobin');
+    this.connectTimeoutMs = options.connectTimeoutMs ?? 1000;
+    this.responseTimeoutMs = options.responseTimeoutMs ?? 30_000;
+    this.retriesMax = options.retries ?? 2;
+    this.idleMax = options.idleConnections ?? 64;
+    const check = options.healthCheck;
+    this.checks = check === undefined ? null : new HealthChecks(this.upstreams, check, (line) => this.log(line));
+  }
+
+  pick(request: Request, tried: readonly Upstream[]): Upstream | null {
+    const nowMs = performance.now();
+    const key = this.options.balance === 'consistentHash' ? this.hashKey(request) : '';
+    const picked = this.balance.pick(this.upstreams, tried, nowMs, key);
+    if (picked !== null || tried.length > 0) return picked;
+    // Resting ones are better than none; what the active check found is believed.
+    const resting = this.upstreams.filter((upstream) => upstream.healthy);
+    return resting.length === 0 ? null : resting[this.retries % resting.length];
+  }
+
+  private hashKey(request: Request): string {
+    const kind = this.options.hashKey ?? 'client';
+    if (kind === 'path') return request.path;
+    if (kind !== 'client') return request.header(kind.toLowerCase()) ?? '';
+    const client = request.remoteAddress;
+    return client === null || client.family === 'unix' ? '' : client.address;
+  }
+
+  /** A connection to the upstream: an idle one, unless `fresh` is asked for. */
+  connect(upstream: Upstream, fresh: boolean): UpstreamConnection {
+    while (!fresh) {
+      const idle = upstream.idle.pop();
+      if (idle === undefined) break;
+      if (idle.reusable) return idle;
+      idle.close();
+    }
+    return new UpstreamConnection(upstream, HEAD_LIMITS, this.connectTimeoutMs);
+  }
+
+  keep(upstream: Upstream, connection: UpstreamConnection): void {
+    if (upstream.idle.length >= this.idleMax) {
+      connection.close();
+      return;
+    }
+    connection.connection.setTimeout(0);
+    // It may have been paused for a slow client; idle, it has to hear that the upstream closes it.
+    connection.connection.resume();
+    connection.connection.unref();
+    upstream.idle.push(connection);
+  }
+
+  log(line: string): void {
+    this.options.log?.(line);
+  }
+
+  close(): void {
+    this.checks?.close();
+    for (const upstream of this.upstreams) upstream.closeIdle();
+  }
+}
+
+/** A proxy as a handler; `close` ends its idle connections and health checks. */
+export type ProxyHandler = Handler & { readonly state: ProxyState; close(): void };
+
+/**
+ * Passes requests on to upstreams: `host:port`, `[v6]:port` or `unix:/path`.
+ *
+ * ```ts
+ * await serve({ port: 8080 }, { '/api/': proxy(['127.0.0.1:9001', '127.0.0.1:9002'], { balance: 'leastConnections' }) });
+ * ```
+ * @throws RangeError for an address, weight or option that cannot be
+ */
+export function proxy(upstreams: readonly UpstreamOption[], options: ProxyOptions = {}): ProxyHandler {
+  const state = new ProxyState(upstreams, options);
+  const handler: Handler = (request, response) => new Relay(state, request, response).start();
+  return Object.assign(handler, { state, close: () => state.close() });
+}
