@@ -13,7 +13,7 @@
 #include "ring.h"
 
 enum { ACCEPT = 1, RECEIVE, SEND, CLOSE };
-enum { ENTRIES = 1024, CONNECTIONS_MAX = 16384, BUFFERS = 1024, BUFFER_SIZE = 4096 };
+enum { ENTRIES = 1024, CONNECTIONS_MAX = 16384, BUFFERS = 256, BUFFER_SIZE = 2048 };
 
 static struct ring ring;
 
