@@ -5,7 +5,7 @@
  * own. On a stream socket at least one byte of data must go along, or nothing is sent.
  */
 import * as constants from './constants.ts';
-import { CMSGHDR, IOVEC, MSGHDR } from './layouts.ts';
+import { CMSGHDR, IOVEC, MSGHDR, UCRED } from './layouts.ts';
 import { addressOf, call, SYS } from './syscall.ts';
 
 /** Most descriptors of one message: SCM_MAX_FD of include/net/scm.h. */
@@ -16,13 +16,19 @@ export const PASSED_BYTES_MAX = 4096;
 const HEADER_AT = 0;
 const VECTOR_AT = 64;
 const CONTROL_AT = 80;
-const CONTROL_BYTES = CMSGHDR.size + PASSED_DESCRIPTORS_MAX * 4 + 4;
+/** SCM_RIGHTS with the most descriptors, and the SCM_CREDENTIALS that SO_PASSCRED puts before it, each rounded up to 8. */
+const CONTROL_BYTES = align(CMSGHDR.size + UCRED.size) + align(CMSGHDR.size + PASSED_DESCRIPTORS_MAX * 4);
 const DATA_AT = CONTROL_AT + CONTROL_BYTES;
 const scratch = new ArrayBuffer(DATA_AT + PASSED_BYTES_MAX);
 const bytes = new Uint8Array(scratch);
 const words = new Int32Array(scratch);
 const view = new DataView(scratch);
 const base = addressOf(scratch);
+
+/** CMSG_ALIGN of cmsg(3). */
+function align(length: number): number {
+  return (length + 7) & ~7;
+}
 
 function placeHeader(dataBytes: number, controlBytes: number): void {
   bytes.fill(0, 0, DATA_AT);
@@ -77,7 +83,7 @@ export function receiveDescriptors(socket: number, dataBytesMax = PASSED_BYTES_M
   };
 }
 
-/** The descriptors of every SCM_RIGHTS message within the control data; each message begins at a multiple of 8 (cmsg(3)). */
+/** The descriptors of every SCM_RIGHTS message within the control data. */
 function passed(controlBytes: number): number[] {
   const found: number[] = [];
   const end = CONTROL_AT + controlBytes;
@@ -90,7 +96,7 @@ function passed(controlBytes: number): number[] {
     if (level === constants.SOL_SOCKET && type === constants.SCM_RIGHTS) {
       for (let word = (at + CMSGHDR.size) / 4; word < (at + length) >> 2; word++) found.push(words[word]);
     }
-    at += (length + 7) & ~7;
+    at += align(length);
   }
   return found;
 }

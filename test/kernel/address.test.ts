@@ -11,6 +11,7 @@ import {
 } from '../../src/kernel/address.ts';
 import { KernelError } from '../../src/kernel/error.ts';
 import { interfaceIndex, interfaceName } from '../../src/kernel/interface.ts';
+import { descriptorCount } from '../../src/kernel/procfs.ts';
 import { randomSource } from '../support/random.ts';
 
 /** Where the address is put within the buffer, so that an offset that is forgotten shows. */
@@ -163,6 +164,13 @@ test('an interface is given by index, by number in the text or by name', () => {
   assert.deepEqual(roundTrip({ family: 'ipv6', address: 'fe80::1', port: 9, scope: index }), expected);
   assert.equal(interfaceName(index), name);
   assert.equal(interfaceName(0x7ffffff0), null);
+});
+
+test('asking for interfaces leaves no descriptor open', () => {
+  const before = descriptorCount();
+  for (let index = 1; index < 50; index++) interfaceName(index);
+  assert.throws(() => interfaceIndex('nowhere0'), KernelError);
+  assert.equal(descriptorCount(), before);
 });
 
 test('an interface that does not exist is named in the error', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -297,6 +297,19 @@ test('the most descriptors that one message takes arrive, and none is left open'
   assert.equal(descriptorCount(), before);
 });
 
+test('descriptors are found behind the credentials that a receiver asked for', (context) => {
+  const [left, right] = pairOf(context);
+  check(sockets.setsockoptInt(right, SOL_SOCKET, constants.SO_PASSCRED, 1), 'setsockopt');
+
+  sendDescriptors(left, new Array<number>(PASSED_DESCRIPTORS_MAX).fill(left), new Uint8Array(1));
+  const received = receiveDescriptors(right);
+
+  assert.ok(typeof received !== 'number');
+  for (const descriptor of received.descriptors) assert.equal(sockets.closeDescriptor(descriptor), 0);
+  assert.equal(received.descriptors.length, PASSED_DESCRIPTORS_MAX);
+  assert.equal(received.truncated, false);
+});
+
 test('data without descriptors, the end of the stream and a cut datagram are received as such', (context) => {
   const [left, right] = pairOf(context);
   const [leftDatagrams, rightDatagrams] = pairOf(context, SOCK_DGRAM | SOCK_CLOEXEC);
@@ -333,6 +346,20 @@ test('the limit of descriptors is lowered, holds, and is put back', (context) =>
 
   assert.equal(duplicate, -ERRNO.EINVAL);
   assert.deepEqual(getDescriptorLimit(), limit);
+});
+
+test('limits are those of /proc/self/limits, unlimited ones too', () => {
+  const text = readFileSync('/proc/self/limits', 'utf8');
+  const parse = (word: string) => (word === 'unlimited' ? Number.POSITIVE_INFINITY : Number(word));
+  // The numbers of asm-generic/resource.h; the address space is unlimited on any ordinary machine.
+  for (const [resource, title] of [
+    [constants.RLIMIT_NOFILE, 'Max open files'],
+    [constants.RLIMIT_MEMLOCK, 'Max locked memory'],
+    [9, 'Max address space'],
+  ] as const) {
+    const [, soft, hard] = new RegExp(`^${title} +(\\w+) +(\\w+)`, 'm').exec(text)!;
+    assert.deepEqual(getLimit(resource), { soft: parse(soft), hard: parse(hard) }, title);
+  }
 });
 
 test('limits that cannot be are refused', () => {
