@@ -5,7 +5,7 @@
  * a turn at most, because the clock it is given is the turn's.
  */
 import type { Connection } from '../net/connection.ts';
-import { DateCache, formatDate } from './date.ts';
+import { DATE_BYTES, DateCache, formatDate } from './date.ts';
 import type { Response } from './response.ts';
 
 const DIGITS_MAX = 16;
@@ -18,6 +18,9 @@ export class HeadTemplates {
   private readonly cache = new DateCache();
   private readonly template: Uint8Array;
   private readonly dateAt: number;
+  private readonly dateEnd: number;
+  /** The template up to the end of the Date's value. */
+  private readonly first: Uint8Array;
   private commonLines = '';
   private commonDate = '';
   /** When the clock has to be looked at again, on the scale of `performance.now()`. */
@@ -31,6 +34,8 @@ export class HeadTemplates {
     this.dateAt = before.length;
     this.template = new Uint8Array(text.length);
     for (let index = 0; index < text.length; index++) this.template[index] = text.charCodeAt(index);
+    this.dateEnd = before.length + DATE_BYTES;
+    this.first = this.template.subarray(0, this.dateEnd);
   }
 
   private tick(nowMs: number): void {
@@ -77,6 +82,23 @@ export class HeadTemplates {
     }
     connection.commit(at - start);
     response.shortDone(length);
+    return true;
+  }
+
+  /** Writes a plain 200 whose lines behind Date are ready, and its content, into the connection's block. */
+  prepared(response: Response, connection: Connection, tail: Uint8Array, content: Uint8Array): boolean {
+    if (!response.plain || !response.ownerKeepsAlive) return false;
+    const runtime = connection.context.runtime;
+    this.tick(runtime.timers.nowMs);
+    const size = this.dateEnd + tail.length + content.length;
+    if (size > runtime.engine.blockSize) return false;
+    const start = connection.reserve(size);
+    if (start < 0) return false;
+    const memory = runtime.engine.memory;
+    memory.set(this.first, start);
+    memory.set(tail, start + this.dateEnd);
+    memory.set(content, start + this.dateEnd + tail.length);
+    connection.commit(size);
     return true;
   }
 }

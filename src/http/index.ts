@@ -3,6 +3,7 @@
  */
 export type { BalanceName } from './balance.ts';
 export { Body, type BodyConsumer, BodyError } from './body.ts';
+export { type FilesHandler, type FilesOptions, files } from './files.ts';
 export type { ForwardedStyle } from './forwarding.ts';
 export type { HealthCheckOptions } from './health.ts';
 export { type ProxyHandler, type ProxyOptions, proxy, type UpstreamOption } from './proxy.ts';

@@ -118,6 +118,12 @@ export class Response {
     return this;
   }
 
+  /** @internal Content-Type in place of the one among the raw lines. */
+  replaceType(type: string): this {
+    this.lines = this.lines.replace(/^Content-Type: [^\r]*\r\n/m, `Content-Type: ${type}\r\n`);
+    return this;
+  }
+
   /** @internal Field lines made elsewhere (a relayed head): checked by whoever made them, names given in lower case. */
   rawLines(lines: string, names: readonly string[]): this {
     this.lines += lines;
@@ -301,6 +307,32 @@ export class Response {
     checkField(name, value);
     this.trailerLines += `${name}: ${value}\r\n`;
     return this;
+  }
+
+  /**
+   * Content from a file, without passing through user memory. The descriptor has to stay open until `done`. When the file
+   * gives fewer bytes than promised, the connection is cut.
+   */
+  file(descriptor: number, offset: number, length: number, done: () => void): void {
+    if (this.state === OPEN) this.flushHead();
+    this.count(length);
+    if (this.chunked) this.chunkHead(length);
+    const connection = this.connection;
+    connection.writeFile(descriptor, offset, length, (sent) => {
+      done();
+      if (sent < length) connection.destroy();
+    });
+    if (this.chunked) connection.write(CRLF);
+  }
+
+  /**
+   * @internal A plain 200 of known content: `tail` is everything behind the Date's value. False where that way is not open or
+   * the content is too large for it.
+   */
+  prepared(tail: Uint8Array, content: Uint8Array | null): boolean {
+    if (content === null || !this.templates.prepared(this, this.connection, tail, content)) return false;
+    this.shortDone(content.length);
+    return true;
   }
 
   /** Ends the answer. */

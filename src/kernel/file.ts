@@ -15,8 +15,6 @@ const how = new DataView(new ArrayBuffer(64));
 const howAddress = addressOf(how);
 const statBuffer = new DataView(new ArrayBuffer(256));
 const statAddress = addressOf(statBuffer);
-const emptyPath = new Uint8Array(new ArrayBuffer(64));
-const emptyPathAddress = addressOf(emptyPath);
 const encoder = new TextEncoder();
 const ENAMETOOLONG = -36;
 
@@ -62,7 +60,15 @@ const S_IFDIR = 0o040000;
 
 /** The state of an open file; null where the kernel refuses. */
 export function fileState(descriptor: number): FileState | null {
-  const result = call(SYS.statx, descriptor, emptyPathAddress, constants.AT_EMPTY_PATH, constants.STATX_BASIC_STATS, statAddress);
+  pathBytes[0] = 0;
+  const result = call(
+    SYS.statx,
+    descriptor,
+    pathAddress,
+    constants.AT_EMPTY_PATH,
+    constants.STATX_BASIC_STATS,
+    statAddress,
+  );
   return result < 0 ? null : readState();
 }
 
@@ -83,7 +89,8 @@ function readState(): FileState {
     size: Number(view.getBigUint64(STATX.stx_size, true)),
     modifiedSeconds: seconds,
     modifiedNanoseconds: view.getUint32(STATX.stx_mtime + 8, true),
-    changedNs: view.getBigInt64(STATX.stx_ctime, true) * 1_000_000_000n + BigInt(view.getUint32(STATX.stx_ctime + 8, true)),
+    changedNs:
+      view.getBigInt64(STATX.stx_ctime, true) * 1_000_000_000n + BigInt(view.getUint32(STATX.stx_ctime + 8, true)),
     inode: view.getBigUint64(STATX.stx_ino, true),
   };
 }

@@ -1,0 +1,182 @@
+/**
+ * Room `http`: open files below one root, kept open between requests with what their heads need, small ones with their
+ * content. What is kept is compared with the file system at most FRESH_MS later.
+ *
+ * A newcomer would get wrong: an entry that changed on disk is replaced, not updated; responses under way go on reading the
+ * file that they began with.
+ */
+import { KernelError } from '../kernel/error.ts';
+import { type FileState, fileState, openBeneath, openDirectory, pathState, readAt } from '../kernel/file.ts';
+import { disown, own } from '../kernel/native.ts';
+import { call, SYS } from '../kernel/syscall.ts';
+import { formatDate } from './date.ts';
+import { fileEntityTag } from './entity-tag.ts';
+import { mediaTypeOf } from './media-types.ts';
+import { latin1 } from './response.ts';
+
+/** How long an entry is believed without asking the file system, in ms. */
+const FRESH_MS = 100;
+/** Content of files up to this size is kept in memory and leaves together with the head. */
+const CONTENT_BYTES_MAX = 12_288;
+const ENTRIES_MAX = 1024;
+const CONTENT_BYTES_TOTAL_MAX = 8 << 20;
+
+export class FileEntry {
+  readonly descriptor: number;
+  readonly state: FileState;
+  readonly entityTag: string;
+  readonly modifiedMs: number;
+  readonly mediaType: string;
+  /** The whole content, null for files above CONTENT_BYTES_MAX. */
+  readonly content: Uint8Array | null;
+  /** Field lines for every response about it. */
+  readonly lines: string;
+  /** The same with Content-Length and the head's end, as octets: what follows Date in a plain 200. */
+  readonly tail: Uint8Array;
+  checkedMs: number;
+  /** Encoded variants by coding, null where there is none; looked for again when the entry is made anew. */
+  readonly variants = new Map<string, { readonly entry: FileEntry | null; readonly untilMs: number }>();
+  private users = 0;
+  private dropped = false;
+
+  constructor(descriptor: number, state: FileState, name: string, extraLines: string, nowMs: number) {
+    this.descriptor = descriptor;
+    this.state = state;
+    this.checkedMs = nowMs;
+    this.entityTag = fileEntityTag(state.size, state.modifiedSeconds, state.modifiedNanoseconds);
+    this.modifiedMs = state.modifiedSeconds * 1000;
+    this.mediaType = mediaTypeOf(name);
+    const type =
+      /^text\/|javascript|json$|xml$/.test(this.mediaType) && !this.mediaType.includes('charset')
+        ? '; charset=utf-8'
+        : '';
+    this.lines =
+      `Content-Type: ${this.mediaType}${type}\r\nLast-Modified: ${formatDate(this.modifiedMs)}\r\n` +
+      `ETag: ${this.entityTag}\r\nAccept-Ranges: bytes\r\n${extraLines}`;
+    this.tail = latin1(`\r\n${this.lines}Content-Length: ${state.size}\r\n\r\n`);
+    this.content = state.size <= CONTENT_BYTES_MAX ? this.read(state.size) : null;
+  }
+
+  private read(size: number): Uint8Array | null {
+    const bytes = new Uint8Array(new ArrayBuffer(Math.max(size, 128)));
+    if (size === 0) return bytes.subarray(0, 0);
+    return readAt(this.descriptor, bytes, 0) >= size ? bytes.subarray(0, size) : null;
+  }
+
+  /** The descriptor stays open until as many `release` calls. */
+  use(): void {
+    this.users++;
+  }
+
+  release(): void {
+    if (--this.users === 0 && this.dropped) this.closeNow();
+  }
+
+  drop(): void {
+    if (this.dropped) return;
+    this.dropped = true;
+    for (const variant of this.variants.values()) variant.entry?.drop();
+    if (this.users === 0) this.closeNow();
+  }
+
+  private closeNow(): void {
+    disown(this.descriptor);
+    call(SYS.close, this.descriptor);
+  }
+
+  isSame(state: FileState | null): boolean {
+    const mine = this.state;
+    return (
+      state !== null && state.inode === mine.inode && state.changedNs === mine.changedNs && state.size === mine.size
+    );
+  }
+}
+
+/** What a path leads to: a file, a directory (to be asked for with `/`), or why nothing: a negative errno. */
+export type Found = FileEntry | 'directory' | number;
+
+export class FileCache {
+  private readonly root: number;
+  private readonly extraLines: string;
+  private readonly entries = new Map<string, FileEntry>();
+  private contentBytes = 0;
+
+  /** @throws KernelError where the root is no directory that can be opened */
+  constructor(root: string, extraLines: string) {
+    this.root = openDirectory(root);
+    if (this.root < 0) throw new KernelError('open', this.root, { object: root });
+    own(this.root);
+    this.extraLines = extraLines;
+  }
+
+  /** `path` is relative to the root, without a leading slash, already decoded and normalised. */
+  find(path: string, nowMs: number): Found {
+    const entry = this.entries.get(path);
+    if (entry !== undefined) {
+      if (nowMs - entry.checkedMs < FRESH_MS) return entry;
+      if (entry.isSame(pathState(this.root, path))) {
+        entry.checkedMs = nowMs;
+        return entry;
+      }
+      this.remove(path, entry);
+    }
+    return this.open(path, path, this.extraLines, nowMs, true);
+  }
+
+  /** The variant of a file in a content coding: `path` with the coding's suffix; null where there is none. */
+  variant(entry: FileEntry, path: string, coding: string, suffix: string, nowMs: number): FileEntry | null {
+    const known = entry.variants.get(coding);
+    if (known !== undefined && nowMs < known.untilMs) return known.entry;
+    if (known?.entry?.isSame(pathState(this.root, path + suffix)) === true) {
+      entry.variants.set(coding, { entry: known.entry, untilMs: nowMs + FRESH_MS });
+      return known.entry;
+    }
+    known?.entry?.drop();
+    const lines = `${this.extraLines}Content-Encoding: ${coding}\r\n`;
+    const found = this.open(path + suffix, path, lines, nowMs, false);
+    const variant = found instanceof FileEntry ? found : null;
+    // What is older than the file itself was not made from it.
+    const usable = variant !== null && variant.modifiedMs >= entry.modifiedMs ? variant : null;
+    if (usable === null) variant?.drop();
+    entry.variants.set(coding, { entry: usable, untilMs: nowMs + FRESH_MS });
+    return usable;
+  }
+
+  private open(path: string, name: string, lines: string, nowMs: number, keep: boolean): Found {
+    const descriptor = openBeneath(this.root, path === '' ? '.' : path);
+    if (descriptor < 0) return descriptor;
+    const state = fileState(descriptor);
+    if (state === null || !state.isFile) {
+      call(SYS.close, descriptor);
+      return state?.isDirectory === true ? 'directory' : -13;
+    }
+    own(descriptor);
+    const entry = new FileEntry(descriptor, state, name, lines, nowMs);
+    if (keep) {
+      this.entries.set(path, entry);
+      this.contentBytes += entry.content?.length ?? 0;
+      this.evict();
+    }
+    return entry;
+  }
+
+  /** Oldest first: a Map keeps the order of insertion. */
+  private evict(): void {
+    for (const [path, entry] of this.entries) {
+      if (this.entries.size <= ENTRIES_MAX && this.contentBytes <= CONTENT_BYTES_TOTAL_MAX) return;
+      this.remove(path, entry);
+    }
+  }
+
+  private remove(path: string, entry: FileEntry): void {
+    this.entries.delete(path);
+    this.contentBytes -= entry.content?.length ?? 0;
+    entry.drop();
+  }
+
+  close(): void {
+    for (const [path, entry] of this.entries) this.remove(path, entry);
+    disown(this.root);
+    call(SYS.close, this.root);
+  }
+}
