@@ -64,6 +64,17 @@ test('http-hello answers, greets and streams a body back', async (context) => {
   assert.deepEqual(await example.end(), [0, '']);
 });
 
+test('static-and-proxy serves its own source and both upstreams', async (context) => {
+  const example = await start(context, 'static-and-proxy.ts');
+  const base = `http://127.0.0.1:${example.port}`;
+  const source = await (await fetch(`${base}/examples/echo.ts`)).text();
+  assert.equal(source, readFileSync(join(folder, 'echo.ts'), 'utf8'));
+  const ask = async () => (await (await fetch(`${base}/api/x`)).json()) as { upstream: string };
+  const answers = [await ask(), await ask()];
+  assert.deepEqual(new Set(answers.map(({ upstream }) => upstream)), new Set(['first', 'second']));
+  assert.deepEqual(await example.end(), [0, '']);
+});
+
 test('every example is run by a test', () => {
   const tests = readFileSync(new URL(import.meta.url), 'utf8');
   const untested = readdirSync(folder).filter((name) => !tests.includes(`'${name}'`));
