@@ -62,12 +62,17 @@ export class UringOperations {
   protected clock: Clock | null = null;
   protected hostDescriptor = -1;
   protected hostArmed = false;
+  protected hostReady = false;
   protected drainNeeded = false;
   protected hurried = false;
 
   protected readonly quick = new QuickSends();
   /** Slots whose receive or accept has to be looked at again at the end of the turn. */
   protected readonly again: number[] = [];
+  /** Slots whose receive waits for blocks, the longest waiting first. */
+  protected readonly starved: number[] = [];
+  /** Slots that were asked to close, in that order: their ends are told in it. */
+  protected readonly closings: number[] = [];
   protected readonly jobs: (Job | null)[] = [];
   protected jobCount = 0;
 
@@ -261,8 +266,10 @@ export class UringOperations {
     this.push(handle, state.POLL, abi.IORING_OP_POLL_ADD, 0, 0, 0, events);
   }
 
+  /** The plain system call: the ring's own operation always runs on a worker thread (io_shutdown_prep forces it). */
   shutdown(handle: Handle, how: number): void {
-    this.push(handle, state.SHUTDOWN, abi.IORING_OP_SHUTDOWN, 0, 0, how, 0);
+    this.statistics.systemCalls++;
+    call(SYS.shutdown, this.slots.descriptors[handle], how);
   }
 
   close(handle: Handle, keepDescriptor = false): void {
@@ -270,6 +277,7 @@ export class UringOperations {
     const states = slots.states;
     if ((states[handle] & state.CLOSING) !== 0) return;
     states[handle] |= state.CLOSING | (keepDescriptor ? state.KEEP_DESCRIPTOR : 0);
+    this.closings.push(handle);
     states[handle] &= ~(state.RECEIVE_WANTED | state.ACCEPT_WANTED | state.MESSAGES_WANTED);
     // Cancelled before it is closed: a request under way holds the file, and close(2) alone would send no FIN.
     if ((states[handle] & state.RECEIVE_ARMED) !== 0) this.cancel(handle, state.RECEIVE);
@@ -279,6 +287,8 @@ export class UringOperations {
     if ((states[handle] & state.CONNECT_ARMED) !== 0) this.cancel(handle, state.CONNECT);
     if ((states[handle] & state.POLL_ARMED) !== 0) this.cancel(handle, state.POLL);
     if ((states[handle] & state.FILE_ARMED) !== 0) this.cancel(handle, state.FILE_READY);
+    // A transfer that has not begun would meet the descriptor's next owner.
+    if (this.transfers.cancel(handle)) slots.flights[handle]--;
     if ((states[handle] & state.RETAINED) !== 0) {
       for (let start = this.retained.next(handle); start >= 0; start = this.retained.next(handle))
         this.releaseBlock(start);

@@ -208,6 +208,8 @@ export class Ring {
     const count = (this.#tail - this.#submitted) | 0;
     const words = this.#words;
     Atomics.store(words, this.#submissionTail, this.#tail);
+    // Also from the midst of a batch: what was read makes room for what this entry completes.
+    this.publishHead();
     let flags = this.#enterFlags | abi.IORING_ENTER_GETEVENTS;
     record(0, SYS.io_uring_enter, this.#enterDescriptor, count, minimum);
     if (minimum > 0 && timeoutMs >= 0) {

@@ -19,7 +19,6 @@ export const CLOSE = 7;
 export const QUICK_SEND = 8;
 export const HOST = 9;
 export const FILE_READY = 10;
-export const SHUTDOWN = 11;
 export const OPERATION_SHIFT = 24;
 export const SLOT_MASK = (1 << OPERATION_SHIFT) - 1;
 

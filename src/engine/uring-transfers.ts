@@ -43,6 +43,15 @@ export class FileTransfers {
     this.#transfers.delete(slot);
   }
 
+  /** Takes a queued transfer out; whether there was one. One that waits for the socket is not queued. */
+  cancel(slot: number): boolean {
+    const place = this.#transfers.has(slot) ? this.#queue.indexOf(slot) : -1;
+    if (place < 0) return false;
+    this.#queue.splice(place, 1);
+    this.#transfers.delete(slot);
+    return true;
+  }
+
   /** Makes the queued calls and returns how many; see `slotAt` and `resultAt` until the next run. */
   run(): number {
     if (this.#queue.length === 0) return 0;

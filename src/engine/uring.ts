@@ -43,6 +43,8 @@ export class UringEngine extends UringOperations implements Engine {
     const ring = this.ring;
     this.runJobs();
     this.runTransfers();
+    // Blocks came back: who waited for them is armed again.
+    if (this.starved.length > 0 && this.group.available > 0) this.again.push(...this.starved.splice(0));
     const busy = this.hurried || this.jobCount > 0 || this.transfers.waiting > 0 || this.again.length > 0;
     this.hurried = false;
     let wait = busy ? 0 : timeoutMs;
@@ -73,12 +75,16 @@ export class UringEngine extends UringOperations implements Engine {
     }
     delivered += this.quickResults(submitted);
     if (this.again.length > 0) this.lookAgain();
+    if (this.closings.length > 0) this.tellClosed();
     if (deadlineMs !== Number.POSITIVE_INFINITY) this.expire(clock!, deadlineMs);
     this.runJobs();
     this.runTransfers();
     if (this.drainNeeded) this.drain();
     this.statistics.events += delivered;
-    return delivered > 0;
+    // libuv's own events are waiting: it has to have its say before the next wait.
+    const host = this.hostReady;
+    this.hostReady = false;
+    return delivered > 0 && !host;
   }
 
   private expire(clock: Clock, deadlineMs: number): void {
@@ -126,6 +132,7 @@ export class UringEngine extends UringOperations implements Engine {
     const operation = low >>> state.OPERATION_SHIFT;
     if (operation === state.HOST) {
       this.hostArmed = false;
+      this.hostReady = true;
       return;
     }
     if (operation === state.IGNORED || this.slots.generations[slot] !== generation) return;
@@ -161,7 +168,6 @@ export class UringEngine extends UringOperations implements Engine {
       default:
         this.single(slot, operation, result);
     }
-    if (this.slots.flights[slot] === 0 && (this.slots.states[slot] & state.CLOSING) !== 0) this.finish(slot);
   }
 
   private told(answer: number): void {
@@ -187,11 +193,28 @@ export class UringEngine extends UringOperations implements Engine {
     }
   }
 
-  private finish(slot: number): void {
-    const sink = this.slots.sinks[slot]!;
-    this.slots.release(slot);
-    this.drainNeeded = true;
-    sink.closed();
+  /** Tells of the slots that have nothing under way any more, in the order in which they were asked to close. */
+  private tellClosed(): void {
+    const { closings, slots } = this;
+    const count = closings.length;
+    let kept = 0;
+    for (let index = 0; index < count; index++) {
+      const slot = closings[index];
+      if (slots.flights[slot] > 0) {
+        closings[kept++] = slot;
+        continue;
+      }
+      const sink = slots.sinks[slot]!;
+      slots.release(slot);
+      try {
+        sink.closed();
+      } catch (error) {
+        shim.raise(error);
+      }
+      this.drain();
+    }
+    // What was asked to close meanwhile stands behind.
+    closings.splice(kept, count - kept);
   }
 
   private received(slot: number, result: number, flags: number): void {
@@ -316,9 +339,8 @@ export class UringEngine extends UringOperations implements Engine {
       const slot = quick.slots[index];
       const result = slots.results[slot];
       slots.flights[slot]--;
-      if ((slots.states[slot] & state.CLOSING) !== 0) {
-        if (slots.flights[slot] === 0) this.finish(slot);
-      } else if (result === -ERRNO.EAGAIN) {
+      if ((slots.states[slot] & state.CLOSING) !== 0) continue;
+      if (result === -ERRNO.EAGAIN) {
         this.slowSend(slot, quick.addresses[index], quick.lengths[index]);
       } else {
         this.sent(slot, result);
@@ -359,7 +381,7 @@ export class UringEngine extends UringOperations implements Engine {
       } else {
         // Arming on an empty ring would end at once with ENOBUFS and spin; `releaseBlock` fills it.
         states[slot] |= state.STARVED;
-        this.again.push(slot);
+        this.starved.push(slot);
       }
     }
     this.again.splice(0, count);
@@ -427,7 +449,6 @@ export class UringEngine extends UringOperations implements Engine {
       this.slots.flights[slot]--;
       if ((this.slots.states[slot] & state.CLOSING) !== 0) {
         transfers.drop(slot);
-        if (this.slots.flights[slot] === 0) this.finish(slot);
       } else if (result === -ERRNO.EAGAIN || result === -ERRNO.EINTR) {
         this.slots.states[slot] |= state.FILE_ARMED;
         this.push(slot, state.FILE_READY, abi.IORING_OP_POLL_ADD, 0, 0, 0, POLLOUT);

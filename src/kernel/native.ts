@@ -38,3 +38,8 @@ export function own(descriptor: number): void {
 export function disown(descriptor: number): void {
   owned[descriptor >>> 5] &= ~(1 << (descriptor & 31));
 }
+
+/** Whether {@link own} marked it and nobody took the mark away: an engine of this thread has it. */
+export function isOwned(descriptor: number): boolean {
+  return (owned[descriptor >>> 5] & (1 << (descriptor & 31))) !== 0;
+}

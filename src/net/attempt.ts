@@ -45,64 +45,77 @@ export class Attempt implements Sink, Timed {
   private descriptor = -1;
   private handle: Handle = -1;
   private over = false;
+  private referenced: boolean;
   /** Pause before the next try of a Unix connect; 0 while an answer is awaited. */
   private retryMs = 0;
   private untilMs = Number.POSITIVE_INFINITY;
 
-  constructor(runtime: Runtime, owner: AttemptOwner, address: SocketAddress, settings: SocketSettings) {
+  constructor(
+    runtime: Runtime,
+    owner: AttemptOwner,
+    address: SocketAddress,
+    settings: SocketSettings,
+    referenced: boolean,
+  ) {
+    this.referenced = referenced;
     this.runtime = runtime;
     this.owner = owner;
     this.address = address;
     this.settings = settings;
   }
 
+  /** Begins; every outcome, one known at once included, is told in a later turn. */
   start(patienceMs: number): void {
-    const family = { ipv4: constants.AF_INET, ipv6: constants.AF_INET6, unix: constants.AF_UNIX }[this.address.family];
-    this.descriptor = call(
-      SYS.socket,
-      family,
-      constants.SOCK_STREAM | constants.SOCK_CLOEXEC | constants.SOCK_NONBLOCK,
-      0,
-    );
-    if (this.descriptor < 0) {
-      this.failLater(new KernelError('socket', this.descriptor, this.details()));
+    try {
+      this.length = encodeAddress(this.address, this.encoded, 0);
+      this.handle = this.open();
+    } catch (error) {
+      this.failLater(error as Error);
       return;
     }
-    const refused = this.prepare();
-    if (refused !== null) {
-      call(SYS.close, this.descriptor);
-      this.failLater(refused);
-      return;
-    }
-    this.length = encodeAddress(this.address, this.encoded, 0);
-    this.handle = this.runtime.engine.attach(this.descriptor, this);
-    if (this.handle < 0) {
-      call(SYS.close, this.descriptor);
-      this.failLater(new KernelError('attach', this.handle, this.details()));
-      return;
-    }
-    loop.reference();
+    if (this.referenced) loop.reference();
     this.wait(patienceMs);
     this.runtime.engine.connect(this.handle, addressOf(this.encoded), this.length);
   }
 
-  private prepare(): KernelError | null {
-    if (this.address.family === 'unix') return null;
+  /** A socket with its options set and bound, under the engine's care. */
+  private open(): Handle {
+    const family = { ipv4: constants.AF_INET, ipv6: constants.AF_INET6, unix: constants.AF_UNIX }[this.address.family];
+    const type = constants.SOCK_STREAM | constants.SOCK_CLOEXEC | constants.SOCK_NONBLOCK;
+    const descriptor = call(SYS.socket, family, type, 0);
+    if (descriptor < 0) throw new KernelError('socket', descriptor, this.details());
+    this.descriptor = descriptor;
+    try {
+      this.prepare();
+      const handle = this.runtime.engine.attach(descriptor, this);
+      if (handle < 0) throw new KernelError('attach', handle, this.details());
+      return handle;
+    } catch (error) {
+      call(SYS.close, descriptor);
+      throw error;
+    }
+  }
+
+  private prepare(): void {
+    if (this.address.family === 'unix') return;
     if (this.settings.noDelay !== false) options.setNoDelay(this.descriptor, true);
     if (this.settings.keepAliveMs !== undefined) options.setKeepAlive(this.descriptor, true, this.settings.keepAliveMs);
     const local = this.settings.local;
-    if (local === undefined) return null;
+    if (local === undefined) return;
     const any = this.address.family === 'ipv4' ? '0.0.0.0' : '::';
     const own: SocketAddress = { family: this.address.family, address: local.address ?? any, port: local.port ?? 0 };
     const placed = options.placeAddress(own);
     const bound = call(SYS.bind, this.descriptor, placed.address, placed.length);
-    return bound < 0 ? new KernelError('bind', bound, { object: options.describe(own) }) : null;
+    if (bound < 0) throw new KernelError('bind', bound, { object: options.describe(own) });
   }
 
   /** Tells the owner when `patienceMs` pass without an answer; Infinity for never. */
   wait(patienceMs: number): void {
     this.untilMs = performance.now() + patienceMs;
+    // A pause between two tries ends soon and looks at the time itself.
+    if (this.handle < 0 || this.retryMs > 0) return;
     if (patienceMs < Number.POSITIVE_INFINITY) this.runtime.timers.set(this.handle, this, patienceMs, false);
+    else this.runtime.timers.clear(this.handle);
   }
 
   timeUp(): void {
@@ -160,7 +173,16 @@ export class Attempt implements Sink, Timed {
   }
 
   closed(): void {
-    loop.unreference();
+    if (this.referenced) loop.unreference();
+  }
+
+  /** Whether it keeps the process running. */
+  refer(on: boolean): void {
+    if (this.handle >= 0 && on !== this.referenced) {
+      if (on) loop.reference();
+      else loop.unreference();
+    }
+    this.referenced = on;
   }
 
   private failLater(error: Error): void {

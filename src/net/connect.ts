@@ -5,7 +5,7 @@
  * A newcomer would get wrong: the connection exists at once and takes writes, which leave when it is open; the kernel's
  * answer arrives in a later turn, also when it is known at once.
  */
-import type { SocketAddress } from '../kernel/address.ts';
+import { ADDRESS_BYTES_MAX, encodeAddress, type SocketAddress } from '../kernel/address.ts';
 import { ERRNO } from '../kernel/errno.ts';
 import { KernelError } from '../kernel/error.ts';
 import { Attempt, type AttemptOwner, type SocketSettings } from './attempt.ts';
@@ -19,6 +19,7 @@ import { type Target, targetAddresses } from './target.ts';
 export interface ConnectOptions extends ConnectionOptions, SocketSettings {
   /** How long all attempts together may take, in ms. Default: the kernel's patience (about two minutes). */
   readonly timeoutMs?: number;
+  /** Ends the attempt, or the connection later, with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
@@ -28,17 +29,20 @@ const STAGGER_MS = 250;
 /** A connection made by {@link connect}. */
 export class ClientConnection<Data = unknown> extends Connection<Data> implements AttemptOwner {
   private readonly settings: ConnectOptions;
-  private readonly deadlineMs: number;
+  private deadlineMs: number;
   private candidates: SocketAddress[] = [];
   private readonly attempts = new Set<Attempt>();
   private readonly errors: Error[] = [];
   private waiting: { resolve(connection: ClientConnection<Data>): void; reject(error: Error): void }[] = [];
   private readonly onAbort: (() => void) | null;
+  /** A timeout that was set before there was a socket: its time, and whether activity extends it. */
+  private idleMs = 0;
+  private idleExtends = false;
 
   /** @internal */
   constructor(handler: ConnectionHandler<Data>, given: ConnectOptions) {
     super(
-      contextOf(runtime(), given, () => {}),
+      contextOf(runtime(), given, () => this.forget()),
       handler,
     );
     this.settings = given;
@@ -52,7 +56,7 @@ export class ClientConnection<Data = unknown> extends Connection<Data> implement
   /** Resolves when the connection is open; rejects with the error when it will not be. */
   opening(): Promise<ClientConnection<Data>> {
     if ((this.state & states.OPEN) !== 0) return Promise.resolve(this);
-    if (this.destroyed) return Promise.reject(new KernelError('connect', ERRNO.ECANCELED));
+    if (this.destroyed) return Promise.reject(this.failure ?? new KernelError('connect', ERRNO.ECANCELED));
     return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
   }
 
@@ -82,7 +86,7 @@ export class ClientConnection<Data = unknown> extends Connection<Data> implement
     }
     const remainingMs = this.deadlineMs - performance.now();
     const patienceMs = this.candidates.length > 0 ? Math.min(STAGGER_MS, remainingMs) : remainingMs;
-    const attempt = new Attempt(this.context.runtime, this, address, this.settings);
+    const attempt = new Attempt(this.context.runtime, this, address, this.settings, !this.isUnreferenced);
     this.attempts.add(attempt);
     attempt.start(Math.max(patienceMs, 0.001));
   }
@@ -100,11 +104,11 @@ export class ClientConnection<Data = unknown> extends Connection<Data> implement
   attemptSucceeded(attempt: Attempt): void {
     this.attempts.delete(attempt);
     this.abandon();
-    if (this.onAbort !== null) this.settings.signal!.removeEventListener('abort', this.onAbort);
     attempt.handOver(this as unknown as Connection);
+    if (this.idleMs > 0) this.startTimer(this.idleMs, this.idleExtends);
+    this.opened();
     const waiting = this.waiting;
     this.waiting = [];
-    this.opened();
     for (const { resolve } of waiting) resolve(this);
   }
 
@@ -128,6 +132,42 @@ export class ClientConnection<Data = unknown> extends Connection<Data> implement
     this.destroy(new KernelError('connect', ERRNO.ETIMEDOUT, { object, ...addressDetails(attempt.address) }));
   }
 
+  /**
+   * Gives all attempts together this many ms from now (Infinity: the kernel's patience), in place of `timeoutMs`. Once the
+   * connection is open it does nothing.
+   */
+  setConnectTimeout(timeoutMs: number): void {
+    if (!(timeoutMs > 0)) throw new RangeError(`timeout is ${timeoutMs}: more than 0 milliseconds are allowed`);
+    if ((this.state & states.CONNECTING) === 0 || this.destroyed) return;
+    this.deadlineMs = performance.now() + timeoutMs;
+    const patienceMs = this.candidates.length > 0 ? Math.min(STAGGER_MS, timeoutMs) : timeoutMs;
+    for (const attempt of this.attempts) attempt.wait(patienceMs);
+  }
+
+  protected override startTimer(timeoutMs: number, extend: boolean): void {
+    super.startTimer(timeoutMs, extend);
+    this.idleMs = timeoutMs;
+    this.idleExtends = extend;
+  }
+
+  override ref(): this {
+    for (const attempt of this.attempts) attempt.refer(true);
+    return super.ref();
+  }
+
+  override unref(): this {
+    for (const attempt of this.attempts) attempt.refer(false);
+    return super.unref();
+  }
+
+  private get isUnreferenced(): boolean {
+    return (this.state & states.UNREFERENCED) !== 0;
+  }
+
+  private forget(): void {
+    if (this.onAbort !== null) this.settings.signal!.removeEventListener('abort', this.onAbort);
+  }
+
   private abandon(): void {
     for (const attempt of this.attempts) attempt.abandon();
     this.attempts.clear();
@@ -137,7 +177,6 @@ export class ClientConnection<Data = unknown> extends Connection<Data> implement
   override destroy(error?: Error): void {
     if (this.destroyed) return;
     this.abandon();
-    if (this.onAbort !== null) this.settings.signal!.removeEventListener('abort', this.onAbort);
     super.destroy(error);
     const reason = error ?? new KernelError('connect', ERRNO.ECANCELED);
     const waiting = this.waiting;
@@ -172,9 +211,11 @@ export function connect<Data = unknown>(
   ) {
     throw new RangeError(`port is ${String(target.port)}: an integer from 0 to 65535 is allowed`);
   }
-  target.signal?.throwIfAborted();
+  if (target.path !== undefined)
+    encodeAddress({ family: 'unix', path: target.path }, new Uint8Array(ADDRESS_BYTES_MAX), 0);
   const connection = new ClientConnection<Data>(handler, target);
-  void connection.dial(target);
+  if (target.signal?.aborted === true) connection.destroy(target.signal.reason as Error);
+  else void connection.dial(target);
   return connection;
 }
 

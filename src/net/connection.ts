@@ -7,8 +7,10 @@
 import { RECEIVED_DONE, RECEIVED_QUIET, type Sink } from '../engine/engine.ts';
 import * as loop from '../engine/loop.ts';
 import type { SocketAddress } from '../kernel/address.ts';
+import { ERRNO } from '../kernel/errno.ts';
 import { KernelError } from '../kernel/error.ts';
 import type { ConnectionContext } from './context.ts';
+import { replaceMethods } from './handlers.ts';
 import { iterate } from './iterate.ts';
 import * as options from './options.ts';
 import { Outgoing } from './outgoing.ts';
@@ -55,7 +57,7 @@ export class Connection<Data = unknown> extends Outgoing implements Sink, Timed 
   data: Data | undefined = undefined;
   /** Bytes received so far. */
   bytesRead = 0;
-  private failure: Error | null = null;
+  protected failure: Error | null = null;
   private lingered = 0;
   private peer: SocketAddress | null = null;
 
@@ -87,12 +89,12 @@ export class Connection<Data = unknown> extends Outgoing implements Sink, Timed 
   takeOver(handle: number): void {
     this.context.runtime.engine.setSink(handle, this);
     this.own(handle);
-    if ((this.state & states.UNREFERENCED) !== 0) loop.unreference();
   }
 
   private own(handle: number): void {
     this.handle = handle;
     this.state |= states.ATTACHED;
+    this.context.runtime.connections[handle] = this as Connection;
   }
 
   /** @internal */
@@ -147,10 +149,12 @@ export class Connection<Data = unknown> extends Outgoing implements Sink, Timed 
       return;
     }
     this.state |= states.PEER_ENDED;
-    if ((this.state & states.LINGERING) === 0) this.handler.end?.(this);
-    if ((this.state & DONE) !== 0) return;
-    if ((this.state & states.WRITE_SHUT) !== 0) this.destroy();
-    else if ((this.state & states.HALF_OPEN) === 0) this.end();
+    try {
+      if ((this.state & states.LINGERING) === 0) this.handler.end?.(this);
+    } finally {
+      if ((this.state & (states.WRITE_SHUT | DONE)) === states.WRITE_SHUT) this.destroy();
+      else if ((this.state & (states.HALF_OPEN | DONE)) === 0) this.end();
+    }
   }
 
   get paused(): boolean {
@@ -221,7 +225,9 @@ export class Connection<Data = unknown> extends Outgoing implements Sink, Timed 
     this.context.runtime.timers.clear(this.handle);
     if ((this.state & states.ATTACHED) !== 0) {
       if (this.peer === null) this.peer = options.peerAddress(this.descriptor);
-      this.context.runtime.engine.close(this.handle);
+      // Closed behind our back: the number may have a new owner already, who must not lose it.
+      const lost = error instanceof KernelError && error.errno === -ERRNO.EBADF;
+      this.context.runtime.engine.close(this.handle, lost);
     } else {
       queueMicrotask(() => this.closed());
     }
@@ -239,19 +245,22 @@ export class Connection<Data = unknown> extends Outgoing implements Sink, Timed 
   }
 
   closed(): void {
-    const wasAttached = (this.state & states.ATTACHED) !== 0;
+    if ((this.state & states.ATTACHED) !== 0) {
+      this.context.runtime.connections[this.handle] = null;
+      if ((this.state & states.UNREFERENCED) === 0) loop.unreference();
+    }
     this.state = (this.state | states.CLOSED) & ~(states.ATTACHED | states.OPEN | states.READING);
     this.handle = -1;
     this.discard();
-    if (wasAttached && (this.state & states.UNREFERENCED) === 0) loop.unreference();
     const failure = this.failure;
     try {
       if (failure !== null) this.handler.error?.(this, failure);
     } finally {
+      this.cancelWrites();
       try {
         this.handler.close?.(this);
       } finally {
-        this.context.closed(this as Connection);
+        this.context.closed();
       }
     }
   }
@@ -271,7 +280,7 @@ export class Connection<Data = unknown> extends Outgoing implements Sink, Timed 
     this.startTimer(timeoutMs, false);
   }
 
-  private startTimer(timeoutMs: number, extend: boolean): void {
+  protected startTimer(timeoutMs: number, extend: boolean): void {
     if (typeof timeoutMs !== 'number') throw new TypeError('a timeout is a number of milliseconds');
     if (!(timeoutMs >= 0 && timeoutMs < Number.POSITIVE_INFINITY)) {
       throw new RangeError(`timeout is ${timeoutMs}: 0 (none) or more milliseconds are allowed`);
@@ -352,6 +361,21 @@ export class Connection<Data = unknown> extends Outgoing implements Sink, Timed 
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
     return iterate(this as Connection);
+  }
+
+  /** Closes in good order ({@link Connection.close}) and resolves when the connection is gone. */
+  [Symbol.asyncDispose](): Promise<void> {
+    if ((this.state & states.CLOSED) !== 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const handler = this.handler;
+      this.handler = replaceMethods(handler, {
+        close(connection) {
+          resolve();
+          handler.close?.(connection);
+        },
+      });
+      this.close();
+    });
   }
 
   // Sink methods of other sockets.

@@ -1,7 +1,6 @@
 /**
  * Room `net`: what all connections of one listener (or one `connect`) share, so that each carries a single reference.
  */
-import type { Connection } from './connection.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface ConnectionOptions {
@@ -24,17 +23,13 @@ export interface ConnectionContext {
   /** Whether chunks are poisoned after the call that they are valid in (environment variable MILLRACE_DEBUG). */
   readonly debug: boolean;
   /** Told when a connection is gone. */
-  closed(connection: Connection): void;
+  closed(): void;
 }
 
 const HIGH_WATER_BYTES = 65536;
 
 /** @throws RangeError when the marks are not 0 <= low <= high */
-export function contextOf(
-  runtime: Runtime,
-  given: ConnectionOptions,
-  closed: (connection: Connection) => void,
-): ConnectionContext {
+export function contextOf(runtime: Runtime, given: ConnectionOptions, closed: () => void): ConnectionContext {
   const highWaterBytes = given.highWaterBytes ?? HIGH_WATER_BYTES;
   const lowWaterBytes = given.lowWaterBytes ?? highWaterBytes >> 2;
   if (!(highWaterBytes >= 0 && lowWaterBytes >= 0 && lowWaterBytes <= highWaterBytes)) {

@@ -5,6 +5,8 @@
  * one waits to be taken, so the peer is slowed to the loop's pace.
  */
 import type { Connection } from './connection.ts';
+import { replaceMethods } from './handlers.ts';
+import { PEER_ENDED } from './states.ts';
 
 interface Waiting {
   resolve(result: IteratorResult<Uint8Array>): void;
@@ -13,24 +15,25 @@ interface Waiting {
 
 export function iterate(connection: Connection): AsyncIterableIterator<Uint8Array> {
   const chunks: Uint8Array[] = [];
-  let waiting: Waiting | null = null;
-  let ended = connection.destroyed;
+  const waiting: Waiting[] = [];
+  let ended = connection.destroyed || (connection.state & PEER_ENDED) !== 0;
   let failure: Error | null = null;
   const finished: IteratorResult<Uint8Array> = { done: true, value: undefined };
 
   function settle(): void {
-    if (waiting === null) return;
-    const { resolve, reject } = waiting;
-    if (chunks.length > 0) resolve({ done: false, value: chunks.shift()! });
-    else if (failure !== null) reject(failure);
-    else if (ended) resolve(finished);
-    else return;
-    waiting = null;
+    while (waiting.length > 0) {
+      if (chunks.length > 0) waiting.shift()!.resolve({ done: false, value: chunks.shift()! });
+      else if (failure !== null) {
+        waiting.shift()!.reject(failure);
+        failure = null;
+      } else if (ended) waiting.shift()!.resolve(finished);
+      else return;
+    }
   }
 
   const previous = connection.handler;
-  connection.handler = {
-    ...previous,
+  connection.handler = replaceMethods(previous, {
+    receive: undefined,
     data(_connection, chunk) {
       chunks.push(chunk.slice());
       connection.pause();
@@ -48,13 +51,13 @@ export function iterate(connection: Connection): AsyncIterableIterator<Uint8Arra
       settle();
       previous.close?.(closed);
     },
-  };
+  });
   return {
     next() {
       return new Promise((resolve, reject) => {
-        waiting = { resolve, reject };
+        waiting.push({ resolve, reject });
         settle();
-        if (waiting !== null) connection.resume();
+        if (waiting.length > 0) connection.resume();
       });
     },
     async return() {

@@ -27,7 +27,6 @@ export interface ListenOptions extends ListenerOptions {
   readonly keepAliveMs?: number;
   /** TCP_DEFER_ACCEPT in seconds: accept a client only with its first bytes. Default off. */
   readonly deferAcceptSeconds?: number;
-  readonly signal?: AbortSignal;
 }
 
 const BACKLOG = 4096;
@@ -58,20 +57,27 @@ export async function listen<Data = unknown>(
   }
   if (descriptor < 0) throw new KernelError('socket', descriptor, { object: options.describe(address) });
   try {
+    target.signal?.throwIfAborted();
     prepare(descriptor, address, target);
     bind(descriptor, address, backlog);
-    const path =
-      address.family === 'unix' && !address.path.startsWith('\0') && address.path !== ''
-        ? new options.OwnedPath(address.path)
-        : null;
-    const listener = new Listener<Data>(runtime(), descriptor, handler, target, path);
-    if (listener.refusal < 0) throw new KernelError('attach', listener.refusal, { object: options.describe(address) });
-    target.signal?.addEventListener('abort', () => void listener.close(), { once: true });
-    return listener;
   } catch (error) {
     call(SYS.close, descriptor);
     throw error;
   }
+  const path = ownedPath(address);
+  try {
+    return new Listener<Data>(runtime(), descriptor, handler, target, path);
+  } catch (error) {
+    path?.remove();
+    call(SYS.close, descriptor);
+    throw error;
+  }
+}
+
+/** A path that `bind` made; abstract names leave nothing behind. */
+function ownedPath(address: SocketAddress): options.OwnedPath | null {
+  if (address.family !== 'unix' || address.path === '' || address.path.startsWith('\0')) return null;
+  return new options.OwnedPath(address.path);
 }
 
 function open(address: SocketAddress): number {

@@ -8,9 +8,11 @@
 import type { Sink } from '../engine/engine.ts';
 import * as loop from '../engine/loop.ts';
 import type { SocketAddress } from '../kernel/address.ts';
+import { KernelError } from '../kernel/error.ts';
 import { call, SYS } from '../kernel/syscall.ts';
 import { Connection, type ConnectionHandler } from './connection.ts';
 import { type ConnectionContext, type ConnectionOptions, contextOf } from './context.ts';
+import { OpenConnections } from './open-connections.ts';
 import * as options from './options.ts';
 import type { Runtime } from './runtime.ts';
 import type { Timed } from './timers.ts';
@@ -26,15 +28,18 @@ export interface ListenerOptions extends ConnectionOptions {
   /** Connections open at once; further clients are closed at once. Default without bound. */
   readonly connectionsMax?: number;
   readonly events?: ListenerEvents;
+  /** Closes the listener; aborted before it listens, `listen` rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 /** How long accepting rests after EMFILE and kin. Its kernel queue keeps the clients meanwhile. */
 const REST_MS = 50;
 
 export class Listener<Data = unknown> implements Sink, Timed {
-  /** Connections accepted so far and open now. */
+  /** Connections accepted so far. */
   accepts = 0;
-  readonly connections = new Set<Connection<Data>>();
+  /** Connections open now: `size`, and each by iterating. */
+  readonly connections: OpenConnections<Data>;
   connectionsMax: number;
   private readonly context: ConnectionContext;
   private readonly handler: ConnectionHandler<Data>;
@@ -47,8 +52,13 @@ export class Listener<Data = unknown> implements Sink, Timed {
   private referenced = true;
   private readonly waiters: (() => void)[] = [];
   private readonly runtime: Runtime;
+  private readonly signal: AbortSignal | undefined;
+  private readonly onAbort = (): void => void this.close();
 
-  /** @internal Made by `listen`. */
+  /**
+   * @internal Made by `listen` and `adopt`.
+   * @throws KernelError where the engine refuses the socket, RangeError for water marks; the descriptor stays the caller's
+   */
   constructor(
     runtime: Runtime,
     descriptor: number,
@@ -60,18 +70,16 @@ export class Listener<Data = unknown> implements Sink, Timed {
     this.handler = handler;
     this.events = given.events ?? {};
     this.connectionsMax = given.connectionsMax ?? Number.POSITIVE_INFINITY;
-    this.context = contextOf(runtime, given, (connection) => this.gone(connection as Connection<Data>));
+    this.context = contextOf(runtime, given, () => this.gone());
+    this.connections = new OpenConnections(this.context);
     this.bound = options.ownAddress(descriptor);
     this.path = path;
     this.handle = runtime.engine.attach(descriptor, this);
-    if (this.handle < 0) return;
+    if (this.handle < 0) throw new KernelError('attach', this.handle, { object: options.describe(this.bound) });
+    this.signal = given.signal;
+    this.signal?.addEventListener('abort', this.onAbort, { once: true });
     loop.reference();
     runtime.engine.acceptStart(this.handle);
-  }
-
-  /** @internal Whether the engine took the socket: 0, or a negative errno. */
-  get refusal(): number {
-    return Math.min(this.handle, 0);
   }
 
   /** The engine that serves this listener: its name and why it was chosen. */
@@ -111,7 +119,7 @@ export class Listener<Data = unknown> implements Sink, Timed {
       call(SYS.close, descriptor);
       return;
     }
-    this.connections.add(connection);
+    this.connections.size++;
     connection.opened();
   }
 
@@ -126,8 +134,8 @@ export class Listener<Data = unknown> implements Sink, Timed {
     if (!this.closing) this.runtime.engine.acceptStart(this.handle);
   }
 
-  private gone(connection: Connection<Data>): void {
-    this.connections.delete(connection);
+  private gone(): void {
+    this.connections.size--;
     this.settle();
   }
 
@@ -137,6 +145,7 @@ export class Listener<Data = unknown> implements Sink, Timed {
   close(): Promise<void> {
     if (!this.closing) {
       this.closing = true;
+      this.signal?.removeEventListener('abort', this.onAbort);
       this.runtime.timers.clear(this.handle);
       this.path?.remove();
       this.runtime.engine.close(this.handle);

@@ -10,6 +10,7 @@ import type { Handle } from '../engine/engine.ts';
 import { RECEIVED_DONE, RECEIVED_QUIET } from '../engine/engine.ts';
 import { ERRNO } from '../kernel/errno.ts';
 import { KernelError } from '../kernel/error.ts';
+import { shim } from '../kernel/native.ts';
 import { addressOf } from '../kernel/syscall.ts';
 import type { ConnectionContext } from './context.ts';
 import type { Segment, WriteWaiter } from './segments.ts';
@@ -81,9 +82,7 @@ export abstract class Outgoing {
       this.waiters.push({ position: this.bytesWritten, callback });
       if (length === 0) this.flushSoon();
     }
-    if (this.bytesWritten - this.bytesSent <= this.context.highWaterBytes) return true;
-    this.state |= states.NEEDS_DRAIN;
-    return false;
+    return this.hasRoom();
   }
 
   /**
@@ -143,9 +142,7 @@ export abstract class Outgoing {
     }
     this.bytesWritten += end - start;
     this.flushSoon();
-    if (this.bytesWritten - this.bytesSent <= this.context.highWaterBytes) return true;
-    this.state |= states.NEEDS_DRAIN;
-    return false;
+    return this.hasRoom();
   }
 
   private append(chunk: Uint8Array): void {
@@ -168,7 +165,14 @@ export abstract class Outgoing {
     this.segments.push({ kind: 'file', descriptor, first: offset, start: offset, end: offset + length, done });
     this.bytesWritten += length;
     this.flushSoon();
-    return this.bytesWritten - this.bytesSent <= this.context.highWaterBytes;
+    return this.hasRoom();
+  }
+
+  /** Whether the caller may go on writing; if not, `drain` is owed. */
+  private hasRoom(): boolean {
+    if (this.bytesWritten - this.bytesSent <= this.context.highWaterBytes) return true;
+    this.state |= states.NEEDS_DRAIN;
+    return false;
   }
 
   /** Asks for `drain` once what waits has fallen to the low mark, as a `write` that returned false does. */
@@ -210,6 +214,8 @@ export abstract class Outgoing {
     if (segment.kind === 'block') {
       this.segments!.shift();
       if (this.segments!.length === 0) this.segments = null;
+      // One that was reserved and never written to.
+      if (this.block !== NOWHERE) engine.releaseBlock(this.block);
       this.block = segment.start & -engine.blockSize;
       this.start = segment.start;
       this.end_ = segment.end;
@@ -248,10 +254,20 @@ export abstract class Outgoing {
     if (this.waiters !== null) quiet = this.tellWaiters();
     if ((this.state & states.NEEDS_DRAIN) !== 0 && this.bytesWritten - this.bytesSent <= this.context.lowWaterBytes) {
       this.state &= ~states.NEEDS_DRAIN;
-      quiet = this.drained() && quiet;
+      quiet = this.tellDrained() && quiet;
     }
     if ((this.state & (states.SENDING | states.CLOSING | states.CORKED)) === 0) this.sendNext();
     return quiet ? RECEIVED_QUIET : RECEIVED_DONE;
+  }
+
+  /** What a handler throws must not keep the rest from being sent. */
+  private tellDrained(): boolean {
+    try {
+      return this.drained();
+    } catch (error) {
+      shim.raise(error);
+      return false;
+    }
   }
 
   private segmentSent(result: number): void {
@@ -262,8 +278,15 @@ export abstract class Outgoing {
     this.segments!.shift();
     if (this.segments!.length === 0) this.segments = null;
     if (segment.kind !== 'file') return;
-    this.bytesWritten -= segment.end - segment.start;
+    const missing = segment.end - segment.start;
+    if (missing > 0) this.shorten(missing);
     segment.done(segment.start - segment.first);
+  }
+
+  /** Fewer bytes will have been sent than were promised: what waits behind them comes so much earlier. */
+  private shorten(missing: number): void {
+    this.bytesWritten -= missing;
+    for (const waiter of this.waiters ?? []) if (waiter.position > this.bytesSent) waiter.position -= missing;
   }
 
   private writeError(result: number): KernelError {
@@ -279,7 +302,7 @@ export abstract class Outgoing {
     if (told === 0) return true;
     const due = waiters.splice(0, told);
     if (waiters.length === 0) this.waiters = null;
-    for (const waiter of due) waiter.callback(null);
+    for (const waiter of due) tell(waiter.callback, null);
     return false;
   }
 
@@ -292,7 +315,7 @@ export abstract class Outgoing {
     queueMicrotask(() => callback(error));
   }
 
-  /** Gives everything back that was not sent; the connection is gone. */
+  /** Gives back the memory of everything that was not sent; the connection is gone. */
   protected discard(): void {
     const engine = this.context.runtime.engine;
     if (this.block !== NOWHERE) engine.releaseBlock(this.block);
@@ -304,6 +327,10 @@ export abstract class Outgoing {
       if (segment.kind === 'block') engine.releaseBlock(segment.start);
       else if (segment.kind === 'file') segment.done(segment.start - segment.first);
     }
+  }
+
+  /** Tells each write that still waits what became of it, in the order of writing. */
+  protected cancelWrites(): void {
     const waiters = this.waiters;
     this.waiters = null;
     if (waiters === null) return;
@@ -311,6 +338,15 @@ export abstract class Outgoing {
       object: this.describe(),
       remedy: 'the connection was closed before it had sent this',
     });
-    for (const waiter of waiters) waiter.callback(waiter.position <= this.bytesSent ? null : error);
+    for (const waiter of waiters) tell(waiter.callback, waiter.position <= this.bytesSent ? null : error);
+  }
+}
+
+/** One callback that throws does not keep the others from being told. */
+function tell(callback: WriteWaiter['callback'], error: Error | null): void {
+  try {
+    callback(error);
+  } catch (thrown) {
+    shim.raise(thrown);
   }
 }

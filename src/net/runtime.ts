@@ -7,11 +7,14 @@
 import { chooseEngine, type EngineChoice } from '../engine/choose.ts';
 import type { Engine } from '../engine/engine.ts';
 import * as loop from '../engine/loop.ts';
+import type { Connection } from './connection.ts';
 import { Timers } from './timers.ts';
 
 export interface Runtime {
   readonly engine: Engine;
   readonly timers: Timers;
+  /** Every attached connection of this thread, by its handle. */
+  readonly connections: (Connection | null)[];
 }
 
 let current: Runtime | null = null;
@@ -25,7 +28,7 @@ function begin(engine: Engine): Runtime {
   const timers = new Timers();
   engine.setClock(timers);
   loop.start(engine);
-  current = { engine, timers };
+  current = { engine, timers, connections: [] };
   return current;
 }
 

@@ -28,6 +28,6 @@ export interface FileSegment {
 /** Told when everything written before it has left, or why it will not. */
 export interface WriteWaiter {
   /** Position in the stream of bytes, counted from the connection's start. */
-  readonly position: number;
+  position: number;
   readonly callback: (error: Error | null) => void;
 }

@@ -43,6 +43,7 @@ export class Timers implements Clock {
   #tick: number;
   #nowMs = 0;
   #stale = true;
+  #expiring = false;
   #active = 0;
   #nearestMs = UNKNOWN;
 
@@ -72,7 +73,8 @@ export class Timers implements Clock {
     // Not the turn's cached time: a timer never fires before its time has passed since it was asked for.
     const nowMs = performance.now();
     const deadlineMs = nowMs + timeoutMs;
-    if (this.#active === 0) this.#tick = Math.floor(nowMs);
+    // Not from within `expire`, which goes on from the tick that it is at.
+    if (this.#active === 0 && !this.#expiring) this.#tick = Math.floor(nowMs);
     this.#owners[handle] = owner;
     this.#deadlines[handle] = deadlineMs;
     this.#extensions[handle] = extend ? timeoutMs : 0;
@@ -84,8 +86,9 @@ export class Timers implements Clock {
     this.#link(handle);
   }
 
+  /** Ends the timeout of a handle; none, or a handle that is no more (-1), is fine. */
   clear(handle: number): void {
-    if (handle >= this.#places.length || this.#places[handle] === NONE) return;
+    if (handle < 0 || handle >= this.#places.length || this.#places[handle] === NONE) return;
     this.#unlink(handle);
     this.#owners[handle] = null;
   }
@@ -145,12 +148,14 @@ export class Timers implements Clock {
       return;
     }
     // A long sleep needs no walk over empty milliseconds: jump to the next occupied slot.
+    this.#expiring = true;
     while (this.#tick <= last) {
       this.#cascade();
       this.#fire(this.#tick % SLOTS, nowMs);
       if (this.#tick === last) break;
       this.#tick = this.#counts[0] > 0 ? this.#tick + 1 : Math.min(last, (Math.floor(this.#tick / SLOTS) + 1) * SLOTS);
     }
+    this.#expiring = false;
   }
 
   /** Where the finest level begins anew, the coarser slots that begin now come down. */
