@@ -3,8 +3,9 @@
  *
  *   npm run bench -- static
  *
- * nginx runs twice, without and with its cache of open files; the goal is set against the former, which looks at the file
- * system for each request.
+ * nginx runs twice, without its cache of open files (its default, against which the goal is set) and with it. Millrace keeps
+ * files open and asks the file system about them ten times a second; nginx's cache asks once a minute. So the ratio to the
+ * second nginx is shown too: it leaves out what opening files costs.
  */
 import type { Benchmark } from './support/benchmark.ts';
 import { assemble } from './support/contestant.ts';
@@ -20,16 +21,14 @@ export const staticFiles: Benchmark = {
   name: 'static',
   title: 'Static files',
   columns: [...loadColumns, { key: 'megabytesPerSecond', title: 'MB/s', digits: 0 }],
-  goals: engines.flatMap((engine): Goal[] => [
-    { contestant: `millrace-${engine}`, against: ['nginx'], metric: 'cpuUs', bound: 1, direction: 'atMost' },
-    {
-      contestant: `millrace-${engine}`,
-      against: ['nginx'],
-      metric: 'requestsPerSecond',
-      bound: 1,
-      direction: 'atLeast',
-    },
-  ]),
+  goals: engines.flatMap((engine) => {
+    const contestant = `millrace-${engine}`;
+    return [
+      { contestant, against: ['nginx'], metric: 'cpuUs', bound: 1, direction: 'atMost' },
+      { contestant, against: ['nginx'], metric: 'requestsPerSecond', bound: 1, direction: 'atLeast' },
+      { contestant, against: ['nginx-cache'], metric: 'cpuUs', bound: null, direction: 'atMost' },
+    ] satisfies Goal[];
+  }),
   async measure(session, options) {
     const files = new SampleFiles(session, Object.values(sizesBytes));
     const contestants = [

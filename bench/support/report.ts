@@ -45,8 +45,10 @@ function verdictRow(result: Result, verdict: Verdict): string[] {
     `${verdict.scenario}: ${own}${peer}`,
     column?.title ?? verdict.metric,
     format(verdict.spread, digits),
-    `${verdict.direction === 'atMost' ? 'at most' : 'at least'} ${verdict.bound.toFixed(digits)}`,
-    verdict.met ? 'met' : '**missed**',
+    verdict.bound === null
+      ? ''
+      : `${verdict.direction === 'atMost' ? 'at most' : 'at least'} ${verdict.bound.toFixed(digits)}`,
+    verdict.met === null ? '' : verdict.met ? 'met' : '**missed**',
   ];
 }
 
@@ -82,7 +84,9 @@ export function markdown(result: Result): string {
   parts.push(
     `Linux ${machine.kernel}, ${machine.processor}, ${machine.cores} cores, ${machine.memoryGB} GB, ` +
       `${machine.congestionControl}; ${versions.map(([name, version]) => `${name} ${version}`).join(', ')}. ` +
-      `Raw data: [bench/results/${result.bench}.json](../bench/results/${result.bench}.json).`,
+      (result.quick
+        ? 'A quick run: it shows that everything works, not what it costs.'
+        : `Raw data: [bench/results/${result.bench}.json](../bench/results/${result.bench}.json).`),
   );
   return `${parts.join('\n\n')}\n`;
 }

@@ -34,7 +34,8 @@ export interface Goal {
   readonly contestant: string;
   readonly against: readonly string[];
   readonly metric: string;
-  readonly bound: number;
+  /** null: the ratio is shown for information, nothing is wanted of it. */
+  readonly bound: number | null;
   readonly direction: 'atMost' | 'atLeast';
   /** Only in these scenarios; everywhere when absent. */
   readonly scenarios?: readonly string[];
@@ -54,9 +55,9 @@ export interface Verdict {
   readonly metric: string;
   readonly values: readonly number[];
   readonly spread: Spread;
-  readonly bound: number;
+  readonly bound: number | null;
   readonly direction: 'atMost' | 'atLeast';
-  readonly met: boolean;
+  readonly met: boolean | null;
 }
 
 export interface Skipped {
@@ -70,6 +71,8 @@ export interface Result {
   readonly command: string;
   readonly date: string;
   readonly machine: Machine;
+  /** Shows that everything works; says nothing of cost, is not judged and not kept. */
+  readonly quick: boolean;
   readonly parameters: Readonly<Record<string, number | string | boolean>>;
   readonly columns: readonly MetricColumn[];
   readonly scenarios: readonly Scenario[];
@@ -109,7 +112,7 @@ export function judge(scenarios: readonly Scenario[], goals: readonly Goal[]): V
       );
       const spread = spreadOf(values);
       const { contestant, metric, bound, direction } = goal;
-      const met = direction === 'atMost' ? spread.median <= bound : spread.median >= bound;
+      const met = bound === null ? null : direction === 'atMost' ? spread.median <= bound : spread.median >= bound;
       verdicts.push({
         scenario: scenario.name,
         contestant,

@@ -50,3 +50,10 @@ test('a goal without a peer is judged by the figure itself, and one whose peer i
   assert.equal(verdicts[0].spread.median, 290);
   assert.equal(verdicts[0].met, true);
 });
+
+test('a ratio of which nothing is wanted is neither met nor missed', () => {
+  const [verdict] = judge([scenario({ own: [3], a: [2] })], [{ ...goal, bound: null }]);
+
+  assert.equal(verdict.spread.median, 1.5);
+  assert.equal(verdict.met, null);
+});
