@@ -16,6 +16,13 @@ const MAP_SHARED_POPULATE = 0x8001;
 /** Where the record table holds argument 3 of record 0. */
 const ENTER_FLAGS_WORD = 8;
 
+// Words of the buffer that holds struct io_uring_getevents_arg and behind it the timespec that it points to.
+const WINDOW_WORD = abi.IO_URING_GETEVENTS_ARG.min_wait_usec / 4;
+const TIMESPEC_POINTER_WORD = abi.IO_URING_GETEVENTS_ARG.ts / 4;
+const TIMESPEC_WORD = 8;
+/** How many completions a busy ring gathers at most before it wakes. */
+const EXPECTED_MAX = 64;
+
 const defer = abi.IORING_SETUP_SINGLE_ISSUER | abi.IORING_SETUP_DEFER_TASKRUN | abi.IORING_SETUP_TASKRUN_FLAG;
 const cooperative = abi.IORING_SETUP_COOP_TASKRUN | abi.IORING_SETUP_TASKRUN_FLAG;
 const common = abi.IORING_SETUP_CQSIZE | abi.IORING_SETUP_CLAMP;
@@ -53,6 +60,9 @@ export class Ring {
   readonly #submissionEntries: number;
   readonly #timeout: Int32Array;
   readonly #timeoutAddress: number;
+  readonly #timespecLow: number;
+  readonly #timespecHigh: number;
+  readonly #moderates: boolean;
   readonly #enterDescriptor: number;
   readonly #enterFlags: number;
   #tail = 0;
@@ -110,7 +120,9 @@ export class Ring {
     // One buffer holds struct io_uring_getevents_arg (24 bytes) and behind it the timespec that it points to.
     this.#timeout = new Int32Array(new ArrayBuffer(128));
     this.#timeoutAddress = addressOf(this.#timeout);
-    new BigUint64Array(this.#timeout.buffer)[abi.IO_URING_GETEVENTS_ARG.ts / 8] = BigInt(this.#timeoutAddress + 32);
+    this.#timespecLow = ((this.#timeoutAddress + TIMESPEC_WORD * 4) % 4294967296) | 0;
+    this.#timespecHigh = ((this.#timeoutAddress + TIMESPEC_WORD * 4) / 4294967296) | 0;
+    this.#moderates = (this.features & abi.IORING_FEAT_MIN_TIMEOUT) !== 0;
     const registered = this.#register();
     this.#enterDescriptor = registered >= 0 ? registered : descriptor;
     this.#enterFlags = registered >= 0 ? abi.IORING_ENTER_REGISTERED_RING : 0;
@@ -205,20 +217,27 @@ export class Ring {
    * @throws KernelError where the ring is lost (EBADR: completions were dropped; EBADF and kin)
    */
   enter(minimum: number, timeoutMs: number): number {
+    return this.#enter(minimum, timeoutMs, 0);
+  }
+
+  /**
+   * Submits and waits for `expected` completions for `windowUs`, after that for one, at most `timeoutMs`. Kernels without such
+   * a window (before 6.12) wait for one.
+   */
+  enterModerated(expected: number, timeoutMs: number, windowUs: number): number {
+    if (!this.#moderates || windowUs === 0) return this.#enter(1, timeoutMs, 0);
+    return this.#enter(Math.min(expected, EXPECTED_MAX), timeoutMs, windowUs);
+  }
+
+  #enter(minimum: number, timeoutMs: number, windowUs: number): number {
     const count = (this.#tail - this.#submitted) | 0;
     const words = this.#words;
     Atomics.store(words, this.#submissionTail, this.#tail);
-    // Also from the midst of a batch: what was read makes room for what this entry completes.
-    this.publishHead();
     let flags = this.#enterFlags | abi.IORING_ENTER_GETEVENTS;
     record(0, SYS.io_uring_enter, this.#enterDescriptor, count, minimum);
-    if (minimum > 0 && timeoutMs >= 0) {
-      const seconds = Math.floor(timeoutMs / 1000);
-      this.#timeout[8] = (seconds % 4294967296) | 0;
-      this.#timeout[9] = (seconds / 4294967296) | 0;
-      this.#timeout[10] = Math.round((timeoutMs - seconds * 1000) * 1e6);
-      this.#timeout[11] = 0;
+    if (minimum > 0 && (timeoutMs >= 0 || windowUs > 0)) {
       flags |= abi.IORING_ENTER_EXT_ARG;
+      this.#setTimeout(timeoutMs, windowUs);
       argument(0, 4, this.#timeoutAddress);
       argument(0, 5, abi.IO_URING_GETEVENTS_ARG.size);
     }
@@ -231,6 +250,20 @@ export class Ring {
     if (result === -ERRNO.ETIME || result === -ERRNO.EINTR || result === -ERRNO.EBUSY || result === -ERRNO.EAGAIN)
       return result;
     throw new KernelError('io_uring_enter', result);
+  }
+
+  #setTimeout(timeoutMs: number, windowUs: number): void {
+    const words = this.#timeout;
+    words[WINDOW_WORD] = windowUs;
+    // A null pointer is a wait without end.
+    words[TIMESPEC_POINTER_WORD] = timeoutMs < 0 ? 0 : this.#timespecLow;
+    words[TIMESPEC_POINTER_WORD + 1] = timeoutMs < 0 ? 0 : this.#timespecHigh;
+    if (timeoutMs < 0) return;
+    const seconds = Math.floor(timeoutMs / 1000);
+    words[TIMESPEC_WORD] = (seconds % 4294967296) | 0;
+    words[TIMESPEC_WORD + 1] = (seconds / 4294967296) | 0;
+    words[TIMESPEC_WORD + 2] = Math.round((timeoutMs - seconds * 1000) * 1e6);
+    words[TIMESPEC_WORD + 3] = 0;
   }
 
   dispose(): void {

@@ -17,6 +17,9 @@ import * as state from './uring-state.ts';
 const POLLIN = 1;
 const POLLOUT = 4;
 /** Bounds of what one turn does before it enters the kernel again. */
+const PASSES_MAX = 64;
+/** Completions of one pass from which on the ring counts as busy and its wake-ups are moderated. */
+const MODERATE_FROM = 3;
 const JOBS_PER_TURN_MAX = 65536;
 const MESSAGES_PER_TURN_MAX = 64;
 
@@ -40,6 +43,19 @@ const ACCEPT_AGAIN: ReadonlySet<number> = new Set(
 
 export class UringEngine extends UringOperations implements Engine {
   turn(timeoutMs: number): boolean {
+    // Passes that ran no foreign code cannot have given Node anything to do, so they follow each other without a way back
+    // through the event loop; what Node itself waits for ends them (the host's descriptor, its timeout).
+    const untilMs = timeoutMs < 0 ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
+    let waitMs = timeoutMs;
+    for (let pass = 1; ; pass++) {
+      this.foreign = false;
+      const again = this.pass(waitMs);
+      if (!again || this.foreign || timeoutMs === 0 || pass === PASSES_MAX) return again;
+      if (timeoutMs > 0) waitMs = Math.max(0, untilMs - performance.now());
+    }
+  }
+
+  private pass(timeoutMs: number): boolean {
     const ring = this.ring;
     this.runJobs();
     this.runTransfers();
@@ -63,7 +79,9 @@ export class UringEngine extends UringOperations implements Engine {
       }
       this.statistics.systemCalls++;
       if (wait !== 0) this.statistics.waits++;
-      ring.enter(wait === 0 ? 0 : 1, wait);
+      if (wait !== 0 && this.lastDelivered >= MODERATE_FROM)
+        ring.enterModerated(this.lastDelivered * 2, wait, this.moderationUs);
+      else ring.enter(wait === 0 ? 0 : 1, wait);
     }
     // Entries left behind (EBUSY) make the boundary unknown; the next turn settles it.
     const submitted = ring.pending === 0 ? this.quick.count : 0;
@@ -73,6 +91,7 @@ export class UringEngine extends UringOperations implements Engine {
       ring.enter(0, 0);
       delivered += this.completions();
     }
+    this.lastDelivered = delivered;
     delivered += this.quickResults(submitted);
     if (this.again.length > 0) this.lookAgain();
     if (this.closings.length > 0) this.tellClosed();
@@ -100,6 +119,7 @@ export class UringEngine extends UringOperations implements Engine {
 
   private drain(): void {
     this.drainNeeded = false;
+    this.foreign = true;
     shim.drain();
   }
 

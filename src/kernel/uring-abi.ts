@@ -16,6 +16,8 @@ export const IORING_FEAT_SINGLE_MMAP = 1 << 0;
 export const IORING_FEAT_NODROP = 1 << 1;
 export const IORING_FEAT_EXT_ARG = 1 << 8;
 export const IORING_FEAT_CQE_SKIP = 1 << 11;
+/** Linux 6.12. */
+export const IORING_FEAT_MIN_TIMEOUT = 1 << 15;
 
 export const IORING_ENTER_GETEVENTS = 1 << 0;
 export const IORING_ENTER_EXT_ARG = 1 << 3;
@@ -122,7 +124,7 @@ export const IO_URING_BUF = { size: 16, addr: 0, len: 8, bid: 12, resv: 14 } as 
 export const IO_URING_BUF_REG = { size: 40, ring_addr: 0, ring_entries: 8, bgid: 12 } as const;
 
 /** struct io_uring_getevents_arg, in bytes. */
-export const IO_URING_GETEVENTS_ARG = { size: 24, sigmask: 0, sigmask_sz: 8, ts: 16 } as const;
+export const IO_URING_GETEVENTS_ARG = { size: 24, sigmask: 0, sigmask_sz: 8, min_wait_usec: 12, ts: 16 } as const;
 
 /** struct io_uring_recvmsg_out, in bytes. */
 export const IO_URING_RECVMSG_OUT = { size: 16, namelen: 0, controllen: 4, payloadlen: 8, flags: 12 } as const;
