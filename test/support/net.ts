@@ -113,3 +113,17 @@ export function pattern(length: number): Uint8Array {
   for (let index = 0; index < length; index++) bytes[index] = (index % 251) ^ ((index >>> 13) & 255);
   return bytes;
 }
+
+/**
+ * How many system calls the engine makes in 60 ms in which nothing should happen: the least of several windows, because V8's
+ * own threads wake the event loop for a while after a burst of work. A loop that spins makes thousands in each.
+ */
+export async function idleCalls(engine: Engine): Promise<number> {
+  let least = Number.POSITIVE_INFINITY;
+  for (let window = 0; window < 10 && least > 10; window++) {
+    const before = engine.statistics.systemCalls;
+    await sleep(60);
+    least = Math.min(least, engine.statistics.systemCalls - before);
+  }
+  return least;
+}

@@ -10,7 +10,7 @@ const decoder = new TextDecoder();
 export class Recorder implements ConnectionHandler {
   readonly events: string[] = [];
   readonly connections: Connection[] = [];
-  readonly errors: (Error & { code?: string })[] = [];
+  readonly errors: (Error & { readonly code?: string })[] = [];
   text = '';
   bytes = 0;
 
@@ -37,7 +37,8 @@ export class Recorder implements ConnectionHandler {
 
   error(_connection: Connection, error: Error): void {
     this.errors.push(error);
-    this.events.push(`error:${(error as { code?: string }).code ?? error.name}`);
+    const { code } = error as { code?: unknown };
+    this.events.push(`error:${typeof code === 'string' ? code : error.name}`);
   }
 
   close(_connection: Connection): void {
