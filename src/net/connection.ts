@@ -324,7 +324,11 @@ export class Connection<Data = unknown> extends Outgoing implements Sink, Timed 
   }
 
   protected describe(): string {
-    return options.describe(this.remoteAddress);
+    const remote = this.remoteAddress;
+    if (remote !== null) return options.describe(remote);
+    // A reset takes the peer's name away (ENOTCONN); a Unix client seldom has one.
+    const local = this.localAddress;
+    return local === null ? options.describe(null) : `the peer of ${options.describe(local)}`;
   }
 
   /** Does not keep the process running any more. */
