@@ -50,6 +50,7 @@ export class Exchange implements BodySource, ResponseOwner {
     const head = request.head;
     this.connection = connection;
     request.connection = connection;
+    request.startedMs = connection.context.runtime.timers.nowMs;
     this.begun = true;
     this.answered = false;
     this.throwAway = false;

@@ -20,7 +20,7 @@ export class Request {
   restStart = 0;
   /** @internal The path by its meaning, where that may differ from its spelling. */
   resolved: string | null = null;
-  /** @internal */
+  /** When its head was complete, on the scale of `performance.now()`, as exact as a turn of the engine. */
   startedMs = 0;
 
   get method(): string {

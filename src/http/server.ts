@@ -54,7 +54,7 @@ const SPARE_EXCHANGES_MAX = 256;
 const WAITING_BYTES_MAX = 65536;
 
 export class HttpServer {
-  readonly limits: HttpLimits;
+  limits: HttpLimits;
   readonly templates: HeadTemplates;
   /** Requests answered so far. */
   requests = 0;
@@ -82,9 +82,10 @@ export class HttpServer {
     };
   }
 
-  /** Takes other routes for the requests from now on (a reload). */
-  setRoutes(routes: Routes): void {
+  /** Takes other routes and limits for the requests from now on; answers under way complete with the old ones. */
+  reconfigure(routes: Routes, limits: HttpLimits): void {
     this.routes = routes;
+    this.limits = limits;
   }
 
   /** Closes the connections of a listener that have no request under way. */
