@@ -14,15 +14,12 @@ import { addressOf, call, SYS } from '../kernel/syscall.ts';
 import type { Connection } from './connection.ts';
 import * as options from './options.ts';
 import type { Runtime } from './runtime.ts';
+import { applyStreamOptions, type StreamSocketOptions } from './stream-options.ts';
 import type { Timed } from './timers.ts';
 
-export interface SocketSettings {
+export interface SocketSettings extends StreamSocketOptions {
   /** Bind to this local address first. */
   readonly local?: { readonly address?: string; readonly port?: number };
-  /** TCP_NODELAY. Default true. */
-  readonly noDelay?: boolean;
-  /** Keep-alive probes after this idle time in ms. Default off. */
-  readonly keepAliveMs?: number;
 }
 
 export interface AttemptOwner {
@@ -97,9 +94,8 @@ export class Attempt implements Sink, Timed {
   }
 
   private prepare(): void {
+    applyStreamOptions(this.descriptor, this.address.family, this.settings);
     if (this.address.family === 'unix') return;
-    if (this.settings.noDelay !== false) options.setNoDelay(this.descriptor, true);
-    if (this.settings.keepAliveMs !== undefined) options.setKeepAlive(this.descriptor, true, this.settings.keepAliveMs);
     const local = this.settings.local;
     if (local === undefined) return;
     const any = this.address.family === 'ipv4' ? '0.0.0.0' : '::';

@@ -129,7 +129,7 @@ export class ClientConnection<Data = unknown> extends Connection<Data> implement
     }
     if (performance.now() < this.deadlineMs) return;
     const object = options.describe(attempt.address);
-    this.destroy(new KernelError('connect', ERRNO.ETIMEDOUT, { object, ...addressDetails(attempt.address) }));
+    this.destroy(new KernelError('connect', ERRNO.ETIMEDOUT, { object, ...options.portDetails(attempt.address) }));
   }
 
   /**
@@ -183,10 +183,6 @@ export class ClientConnection<Data = unknown> extends Connection<Data> implement
     this.waiting = [];
     for (const { reject } of waiting) reject(reason);
   }
-}
-
-export function addressDetails(address: SocketAddress): { readonly address?: string; readonly port?: number } {
-  return address.family === 'unix' ? { address: address.path } : { address: address.address, port: address.port };
 }
 
 /**

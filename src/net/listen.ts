@@ -12,19 +12,18 @@ import type { ConnectionHandler } from './connection.ts';
 import { Listener, type ListenerOptions } from './listener.ts';
 import * as options from './options.ts';
 import { runtime } from './runtime.ts';
+import { applyStreamOptions, type StreamSocketOptions } from './stream-options.ts';
 import { type Target, targetAddress } from './target.ts';
+import { type OwnedPath, ownPath, type UnixPathOptions } from './unix-path.ts';
 
-export interface ListenOptions extends ListenerOptions {
+/** The options of stream sockets are inherited by every accepted connection. */
+export interface ListenOptions extends ListenerOptions, StreamSocketOptions, UnixPathOptions {
   /** Clients that may wait to be accepted; the kernel caps it at net.core.somaxconn. Default 4,096. */
   readonly backlog?: number;
   /** SO_REUSEPORT: several threads or processes share the port, the kernel spreads the clients. */
   readonly reusePort?: boolean;
   /** IPv6 only, also for `::`. Default false. */
   readonly ipv6Only?: boolean;
-  /** TCP_NODELAY on accepted connections. Default true, since writes of a turn leave together anyway. */
-  readonly noDelay?: boolean;
-  /** Keep-alive probes on accepted connections, after this idle time in ms. Default off. */
-  readonly keepAliveMs?: number;
   /** TCP_DEFER_ACCEPT in seconds: accept a client only with its first bytes. Default off. */
   readonly deferAcceptSeconds?: number;
 }
@@ -56,16 +55,13 @@ export async function listen<Data = unknown>(
     descriptor = open(address);
   }
   if (descriptor < 0) throw new KernelError('socket', descriptor, { object: options.describe(address) });
+  let path: OwnedPath | null = null;
   try {
     target.signal?.throwIfAborted();
     prepare(descriptor, address, target);
-    bind(descriptor, address, backlog);
-  } catch (error) {
-    call(SYS.close, descriptor);
-    throw error;
-  }
-  const path = ownedPath(address);
-  try {
+    bind(descriptor, address);
+    path = ownPath(address, target);
+    startListening(descriptor, address, backlog);
     return new Listener<Data>(runtime(), descriptor, handler, target, path);
   } catch (error) {
     path?.remove();
@@ -74,41 +70,36 @@ export async function listen<Data = unknown>(
   }
 }
 
-/** A path that `bind` made; abstract names leave nothing behind. */
-function ownedPath(address: SocketAddress): options.OwnedPath | null {
-  if (address.family !== 'unix' || address.path === '' || address.path.startsWith('\0')) return null;
-  return new options.OwnedPath(address.path);
-}
-
 function open(address: SocketAddress): number {
   const family = { ipv4: constants.AF_INET, ipv6: constants.AF_INET6, unix: constants.AF_UNIX }[address.family];
   return call(SYS.socket, family, constants.SOCK_STREAM | constants.SOCK_CLOEXEC | constants.SOCK_NONBLOCK, 0);
 }
 
 function prepare(descriptor: number, address: SocketAddress, target: ListenOptions): void {
+  applyStreamOptions(descriptor, address.family, target);
   if (address.family === 'unix') return;
   options.requireInteger(descriptor, constants.SOL_SOCKET, constants.SO_REUSEADDR, 1, 'SO_REUSEADDR');
   if (target.reusePort === true)
     options.requireInteger(descriptor, constants.SOL_SOCKET, constants.SO_REUSEPORT, 1, 'SO_REUSEPORT');
-  if (address.family === 'ipv6') {
-    const only = target.ipv6Only === true ? 1 : 0;
-    options.requireInteger(descriptor, constants.IPPROTO_IPV6, constants.IPV6_V6ONLY, only, 'IPV6_V6ONLY');
-  }
-  if (target.noDelay !== false) options.setNoDelay(descriptor, true);
-  if (target.keepAliveMs !== undefined) options.setKeepAlive(descriptor, true, target.keepAliveMs);
+  if (address.family === 'ipv6') options.setIpv6Only(descriptor, target.ipv6Only === true);
   if (target.deferAcceptSeconds !== undefined) {
     const seconds = target.deferAcceptSeconds;
     options.requireInteger(descriptor, constants.IPPROTO_TCP, constants.TCP_DEFER_ACCEPT, seconds, 'TCP_DEFER_ACCEPT');
   }
 }
 
-function bind(descriptor: number, address: SocketAddress, backlog: number): void {
-  const object = options.describe(address);
-  const details = address.family === 'unix' ? { object } : { object, address: address.address, port: address.port };
+function bind(descriptor: number, address: SocketAddress): void {
   const placed = options.placeAddress(address);
   const bound = call(SYS.bind, descriptor, placed.address, placed.length);
-  if (bound < 0) throw new KernelError('bind', bound, details);
+  if (bound < 0) throw refusal('bind', bound, address);
+}
+
+function startListening(descriptor: number, address: SocketAddress, backlog: number): void {
   const listening = call(SYS.listen, descriptor, Math.min(backlog, 2147483647));
   // Two sockets may bind one port with SO_REUSEADDR; the second learns of it only here.
-  if (listening < 0) throw new KernelError(listening === -ERRNO.EADDRINUSE ? 'bind' : 'listen', listening, details);
+  if (listening < 0) throw refusal(listening === -ERRNO.EADDRINUSE ? 'bind' : 'listen', listening, address);
+}
+
+function refusal(syscall: string, result: number, address: SocketAddress): KernelError {
+  return new KernelError(syscall, result, { object: options.describe(address), ...options.portDetails(address) });
 }

@@ -16,6 +16,7 @@ import { OpenConnections } from './open-connections.ts';
 import * as options from './options.ts';
 import type { Runtime } from './runtime.ts';
 import type { Timed } from './timers.ts';
+import type { OwnedPath } from './unix-path.ts';
 
 export interface ListenerEvents {
   /** A client was turned away because `connectionsMax` was reached; its descriptor is closed already. */
@@ -46,7 +47,7 @@ export class Listener<Data = unknown> implements Sink, Timed {
   private readonly events: ListenerEvents;
   private handle: number;
   private bound: SocketAddress | null;
-  private readonly path: options.OwnedPath | null;
+  private readonly path: OwnedPath | null;
   private closing = false;
   private resting = false;
   private referenced = true;
@@ -64,7 +65,7 @@ export class Listener<Data = unknown> implements Sink, Timed {
     descriptor: number,
     handler: ConnectionHandler<Data>,
     given: ListenerOptions,
-    path: options.OwnedPath | null,
+    path: OwnedPath | null,
   ) {
     this.runtime = runtime;
     this.handler = handler;
