@@ -2,9 +2,10 @@
  * Room `cli`: `millrace up`: reads the configuration, starts the gateway, and listens to signals until it ends.
  */
 import type { Configuration } from '../gateway/configuration.ts';
-import { ConfigurationError, readConfiguration } from '../gateway/configuration.ts';
 import { type Demonstration, startDemonstration } from '../gateway/demonstration.ts';
 import { Gateway } from '../gateway/gateway.ts';
+import { ConfigurationError } from '../gateway/problems.ts';
+import { readConfiguration } from '../gateway/read.ts';
 
 export interface UpOptions {
   readonly config?: string;
@@ -95,7 +96,7 @@ function announce(options: UpOptions, gateway: Gateway, configuration: Configura
       workers: configuration.workers,
     });
   }
-  if (configuration.admin !== undefined) {
+  if (configuration.admin !== null) {
     const address = configuration.admin.text;
     say(options, `admin on ${address}: /healthz, /metrics`, { event: 'admin', address });
   }

@@ -5,7 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import { type Serving, serve } from '../http/serve.ts';
 import type { Configuration } from './configuration.ts';
-import { parseConfiguration } from './configuration.ts';
+import { parseConfiguration } from './read.ts';
 
 const SITE = fileURLToPath(new URL('./demonstration', import.meta.url));
 
@@ -61,7 +61,7 @@ listeners:
           healthCheck: { path: /healthz, interval: 2s }
 `;
   return {
-    configuration: { ...parseConfiguration(text, 'the embedded demonstration') },
+    configuration: parseConfiguration(text, 'the embedded demonstration'),
     async close() {
       await Promise.all(upstreams.map((upstream) => upstream.close()));
     },

@@ -65,12 +65,12 @@ export class Gateway {
     useEngine(this.configuration.engine);
     const reports = await Promise.all(this.workers.map((worker) => worker.start(this.configuration)));
     this.listeners = reports[0];
-    if (admin !== undefined) this.admin = await this.openAdmin(admin);
+    if (admin !== null) this.admin = await this.openAdmin(admin);
   }
 
   private openAdmin(admin: NonNullable<Configuration['admin']>): Promise<Serving> {
     const gateway = this;
-    return startAdmin(admin.value, {
+    return startAdmin(admin.socket, {
       get ready() {
         return !gateway.draining;
       },
@@ -91,7 +91,7 @@ export class Gateway {
     const configuration = { ...wanted, engine: this.configuration.engine, workers: this.configuration.workers };
     const before = this.admin;
     const moved = wanted.admin?.text !== this.configuration.admin?.text;
-    const opened = moved && wanted.admin !== undefined ? await this.openAdmin(wanted.admin) : null;
+    const opened = moved && wanted.admin !== null ? await this.openAdmin(wanted.admin) : null;
     try {
       const reports = await Promise.all(this.workers.map((worker) => worker.reload(configuration)));
       this.listeners = reports[0];
@@ -113,7 +113,7 @@ export class Gateway {
   }
 
   /** Accepts no more, completes what is under way for at most `timeoutMs`, then ends. */
-  async drain(timeoutMs: number = this.configuration.drainTimeout): Promise<void> {
+  async drain(timeoutMs: number = this.configuration.drainTimeoutMs): Promise<void> {
     this.draining = true;
     await Promise.all(this.workers.map((worker) => worker.drain(timeoutMs)));
     // The admin listener stays until traffic has ended, so that /healthz tells of the draining.

@@ -1,123 +1,143 @@
 /**
- * Room `gateway`: the configuration file's shape, its defaults and bounds. What the shape cannot say (two listeners on one
- * address, a root that is no directory) is checked by `configuration.ts`.
+ * Room `gateway`: the fields of the configuration file: their names, kinds, ranges and defaults, in one place. The guide's table
+ * (docs/guides/up.md) is checked against it by a test.
  *
- * A newcomer would get wrong: every field here has its row in `docs/guides/up.md`; a test compares the two.
+ * A newcomer would get wrong: what needs more than one field to decide is not here but in `checks.ts`, because a schema stops
+ * at the first level that is broken, and whoever mends a file wants every problem at once.
  */
 import { z } from 'zod';
-import { parseAddress } from '../kernel/address.ts';
-import { size, time } from './units.ts';
+import type { FieldPath } from './problems.ts';
+import * as scalar from './scalars.ts';
 
-const MINUTE = 60_000;
-const DAY = 24 * 60 * MINUTE;
-
-const address = z
-  .string({ error: 'an address as 127.0.0.1:8080, [::]:8080 or unix:/path is allowed' })
-  .transform((text, context) => {
-    try {
-      return { text, value: parseAddress(text) };
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: (error as Error).message });
-      return z.NEVER;
-    }
-  });
-
-const integer = (least: number, most: number) =>
-  z
-    .int({ error: `a whole number from ${least} to ${most} is allowed` })
-    .min(least, { error: `a whole number from ${least} to ${most} is allowed` })
-    .max(most, { error: `a whole number from ${least} to ${most} is allowed` });
-
-const oneOf = <const Values extends readonly [string, ...string[]]>(values: Values) =>
-  z.enum(values, { error: `one of ${values.join(', ')} is allowed` });
+const limits = z.strictObject({
+  headSize: scalar.size('1KB', '64KB').prefault('16KB'),
+  headerCount: scalar.whole(1, 1000).prefault(100),
+  bodySize: scalar.size('0B', '1024GB').prefault('10MB'),
+  headTimeout: scalar.duration('100ms', '60m').prefault('10s'),
+  bodyTimeout: scalar.duration('100ms', '60m').prefault('60s'),
+  idleTimeout: scalar.duration('100ms', '60m').prefault('75s'),
+  connections: scalar.whole(1, 10_000_000).prefault(100_000),
+});
 
 const respond = z.strictObject({
-  status: integer(200, 599).default(200),
-  headers: z.record(z.string(), z.string({ error: 'a string is allowed' })).default({}),
-  body: z.string({ error: 'a string is allowed' }).default(''),
+  status: scalar.whole(200, 599).prefault(200),
+  headers: z.record(z.string(), scalar.fieldValue()).prefault({}),
+  body: z.string({ error: 'text is allowed; put numbers, true and false in quotes' }).prefault(''),
 });
 
-const filesOptions = z.strictObject({
-  root: z.string({ error: 'a directory is allowed, relative to the configuration file' }),
-  index: z.string().default('index.html'),
-  precompressed: z.boolean({ error: 'true or false is allowed' }).default(true),
-  cacheControl: z.string().default(''),
-  hidden: z.boolean({ error: 'true or false is allowed' }).default(false),
+const files = z.strictObject({
+  root: scalar.fileSystemPath(),
+  index: scalar.fileName().prefault('index.html'),
+  precompressed: scalar.flag().prefault(true),
+  cacheControl: scalar.fieldValue().prefault(''),
+  hidden: scalar.flag().prefault(false),
 });
 
-const upstream = z.union(
-  [
-    address.transform((parsed) => ({ address: parsed, weight: 1 })),
-    z.strictObject({ address, weight: integer(1, 1000).default(1) }),
-  ],
-  { error: 'an address, or { address, weight } with a weight from 1 to 1000, is allowed' },
+/** An address alone is short for a mapping with nothing else. */
+const upstream = z.preprocess(
+  (value) => (typeof value === 'object' && value !== null ? value : { address: value }),
+  z.strictObject({ address: scalar.endpoint(1), weight: scalar.whole(1, 1000).prefault(1) }),
 );
 
 const healthCheck = z.strictObject({
-  path: z.string().startsWith('/', { error: 'a path that begins with / is allowed' }),
-  interval: time(100, DAY).default(2000),
-  timeout: time(10, DAY).optional(),
-  unhealthyAfter: integer(1, 100).default(3),
-  healthyAfter: integer(1, 100).default(2),
+  path: scalar.requestPath(),
+  interval: scalar.duration('100ms', '60m').prefault('2s'),
+  timeout: scalar.duration('10ms', '60m').optional(),
+  unhealthyAfter: scalar.whole(1, 100).prefault(3),
+  healthyAfter: scalar.whole(1, 100).prefault(2),
 });
 
-const proxyOptions = z.strictObject({
-  upstreams: z
-    .array(upstream, { error: 'a list of upstreams is allowed' })
-    .min(1, { error: 'at least one upstream is needed' }),
-  balance: oneOf(['roundRobin', 'leastConnections', 'consistentHash']).default('roundRobin'),
-  hashKey: z.string().default('client'),
-  connectTimeout: time(1, 10 * MINUTE).default(1000),
-  responseTimeout: time(1, DAY).default(30_000),
-  retries: integer(0, 100).default(2),
-  idleConnections: integer(0, 100_000).default(64),
-  stripPrefix: z.boolean({ error: 'true or false is allowed' }).default(false),
-  forwarded: oneOf(['x-forwarded', 'forwarded', 'both', 'none']).default('x-forwarded'),
-  trustForwarded: z.boolean({ error: 'true or false is allowed' }).default(false),
+const proxy = z.strictObject({
+  upstreams: z.array(upstream).min(1, { error: 'at least one upstream is needed' }),
+  balance: scalar.choice(['roundRobin', 'leastConnections', 'consistentHash']).prefault('roundRobin'),
+  hashKey: scalar.token('client, path or the name of a header field is allowed').prefault('client'),
+  connectTimeout: scalar.duration('10ms', '5m').prefault('1s'),
+  responseTimeout: scalar.duration('100ms', '60m').prefault('30s'),
+  retries: scalar.whole(0, 10).prefault(2),
+  idleConnections: scalar.whole(0, 10_000).prefault(64),
+  stripPrefix: scalar.flag().prefault(false),
+  forwarded: scalar.choice(['x-forwarded', 'forwarded', 'both', 'none']).prefault('x-forwarded'),
+  trustForwarded: scalar.flag().prefault(false),
+  via: z
+    .literal('', { error: "a name of letters, digits and -, or '' for none, is allowed" })
+    .or(scalar.token("a name of letters, digits and -, or '' for none, is allowed"))
+    .prefault('millrace'),
   healthCheck: healthCheck.optional(),
 });
 
 const route = z.strictObject({
-  path: z
-    .string({ error: 'a path that begins with / is needed' })
-    .startsWith('/', { error: 'a path that begins with / is allowed' }),
+  path: scalar.routePath(),
   respond: respond.optional(),
-  files: filesOptions.optional(),
-  proxy: proxyOptions.optional(),
+  files: files.optional(),
+  proxy: proxy.optional(),
 });
 
 const listener = z.strictObject({
-  address,
-  protocol: oneOf(['http']).default('http'),
-  backlog: integer(1, 1_000_000).default(4096),
-  routes: z.array(route, { error: 'a list of routes is needed' }).min(1, { error: 'at least one route is needed' }),
+  address: scalar.endpoint(0),
+  protocol: scalar.choice(['http']).prefault('http'),
+  backlog: scalar.whole(1, 65_535).prefault(4096),
+  reusePort: scalar.flag().prefault(false),
+  ipv6Only: scalar.flag().prefault(false),
+  routes: z.array(route).min(1, { error: 'at least one route is needed' }),
 });
 
-const limits = z.strictObject({
-  headSize: size(1024, 1024 ** 2).default(16_384),
-  headerCount: integer(1, 1000).default(100),
-  bodySize: size(0, 1024 ** 4).default(10 * 1024 ** 2),
-  headTimeout: time(10, DAY).default(10_000),
-  bodyTimeout: time(10, DAY).default(60_000),
-  idleTimeout: time(10, DAY).default(75_000),
-  connections: integer(1, 10_000_000).default(100_000),
+const accessLog = z.strictObject({
+  file: scalar.fileSystemPath(),
+  format: scalar.choice(['json', 'common']).prefault('json'),
 });
 
 export const schema = z.strictObject({
-  engine: oneOf(['auto', 'io_uring', 'epoll', 'epoll-level', 'poll', 'select']).default('auto'),
-  workers: integer(1, 64).default(1),
-  admin: address.optional(),
-  accessLog: z
-    .strictObject({
-      file: z.string({ error: 'a file is allowed, relative to the configuration file' }),
-      format: oneOf(['json', 'common']).default('json'),
-    })
-    .optional(),
+  engine: scalar.choice(['auto', 'io_uring', 'epoll', 'epoll-level', 'poll', 'select']).prefault('auto'),
+  workers: scalar.whole(1, 64).prefault(1),
+  admin: scalar.endpoint(0).optional(),
+  accessLog: accessLog.optional(),
+  logLevel: scalar.choice(['error', 'warn', 'info', 'debug']).prefault('info'),
+  serverName: scalar.fieldValue().prefault('millrace'),
+  drainTimeout: scalar.duration('0s', '60m').prefault('30s'),
   limits: limits.prefault({}),
-  drainTimeout: time(0, DAY).default(30_000),
-  listeners: z
-    .array(listener, { error: 'a list of listeners is needed' })
-    .min(1, { error: 'at least one listener is needed' }),
+  listeners: z.array(listener).min(1, { error: 'at least one listener is needed' }),
 });
 
-export type Parsed = z.output<typeof schema>;
+/** What the schema gives for a valid file, before paths are resolved and units named. */
+export type ParsedFile = z.output<typeof schema>;
+
+/** Takes a schema out of what makes it optional or changes its value. */
+function core(wrapped: z.core.$ZodType): z.core.$ZodType {
+  let inner = wrapped;
+  for (;;) {
+    if (inner instanceof z.ZodOptional || inner instanceof z.ZodPrefault) inner = inner.unwrap();
+    else if (inner instanceof z.ZodPipe) inner = inner.in instanceof z.ZodTransform ? inner.out : inner.in;
+    else return inner;
+  }
+}
+
+/** The names allowed in the mapping at `path`; empty where none is. */
+export function fieldNamesAt(path: FieldPath): readonly string[] {
+  let current = core(schema);
+  for (const part of path) {
+    if (typeof part === 'number' && current instanceof z.ZodArray) current = core(current.element);
+    else if (current instanceof z.ZodObject && Object.hasOwn(current.shape, part)) current = core(current.shape[part]);
+    else return [];
+  }
+  return current instanceof z.ZodObject ? Object.keys(current.shape) : [];
+}
+
+export interface Field {
+  /** As in `listeners[].routes[].proxy.retries`. */
+  readonly name: string;
+  /** As it would be written; undefined where the field is required, absent by default or a mapping. */
+  readonly default: string | number | boolean | undefined;
+}
+
+/** Every field that a file may have, mappings and lists included. */
+export function listFields(within: z.core.$ZodType = schema, prefix = ''): Field[] {
+  const inner = core(within);
+  if (inner instanceof z.ZodArray) return listFields(inner.element, `${prefix}[]`);
+  if (!(inner instanceof z.ZodObject)) return [];
+  return Object.entries(inner.shape as Record<string, z.core.$ZodType>).flatMap(([key, value]) => {
+    const name = prefix === '' ? key : `${prefix}.${key}`;
+    const given = value instanceof z.ZodPrefault ? value.def.defaultValue : undefined;
+    const plain = typeof given === 'string' || typeof given === 'number' || typeof given === 'boolean';
+    return [{ name, default: plain ? given : undefined }, ...listFields(value, name)];
+  });
+}

@@ -11,12 +11,17 @@ import { type ProxyHandler, proxy } from '../http/proxy.ts';
 import type { Request } from '../http/request.ts';
 import type { Response } from '../http/response.ts';
 import { type Handler, Routes } from '../http/routes.ts';
-import { type HttpLimits, HttpServer } from '../http/server.ts';
+import { HttpServer } from '../http/server.ts';
 import { listen } from '../net/listen.ts';
 import type { Listener } from '../net/listener.ts';
 import { runtime, useEngine } from '../net/runtime.ts';
 import { AccessLog } from './access-log.ts';
-import type { Configuration, ListenerConfiguration, RouteConfiguration } from './configuration.ts';
+import type {
+  Configuration,
+  ListenerConfiguration,
+  RespondConfiguration,
+  RouteConfiguration,
+} from './configuration.ts';
 
 export interface ListenerReport {
   readonly address: string;
@@ -95,16 +100,16 @@ export class GatewayWorker {
   }
 
   private mine(configuration: Configuration): readonly ListenerConfiguration[] {
-    return configuration.listeners.filter((listener) => this.first || listener.address.value.family !== 'unix');
+    return configuration.listeners.filter((listener) => this.first || listener.address.socket.family !== 'unix');
   }
 
   private openLog(configuration: Configuration): AccessLog | null {
     const settings = configuration.accessLog;
-    return settings === undefined ? null : new AccessLog(settings.file, settings.format, this.log);
+    return settings === null ? null : new AccessLog(settings.file, settings.format, this.log);
   }
 
   private async open(listener: ListenerConfiguration, configuration: Configuration): Promise<Service> {
-    const address = listener.address.value;
+    const address = listener.address.socket;
     const key = listener.address.text;
     const routes = this.compile(listener);
     let counts = this.counts.get(key);
@@ -113,7 +118,8 @@ export class GatewayWorker {
       this.counts.set(key, counts);
     }
     const server = new HttpServer(routes.routes, {
-      limits: limitsOf(configuration),
+      limits: configuration.limits,
+      serverName: configuration.serverName,
       observe: (request, response) => this.observe(counts, request, response),
       refused: (_connection, status) => {
         this.refused++;
@@ -127,7 +133,8 @@ export class GatewayWorker {
         {
           ...target,
           backlog: listener.backlog,
-          reusePort: this.shared && address.family !== 'unix',
+          reusePort: (this.shared || listener.reusePort) && address.family !== 'unix',
+          ipv6Only: listener.ipv6Only,
           halfOpen: true,
           connectionsMax: configuration.limits.connections,
           events: { exhausted: () => this.log(`${key}: descriptors or memory ran out; accepting rests for a moment`) },
@@ -154,35 +161,13 @@ export class GatewayWorker {
   }
 
   private handler(route: RouteConfiguration): Handler | ProxyHandler | FilesHandler {
-    if (route.respond !== undefined) return respond(route.respond);
-    if (route.files !== undefined) return files(route.files.root, route.files);
-    const settings = route.proxy!;
-    const check = settings.healthCheck;
+    const { action } = route;
+    if (action.kind === 'respond') return respond(action);
+    if (action.kind === 'files') return files(action.root, action);
+    const { upstreams, healthCheck, ...settings } = action;
     return proxy(
-      settings.upstreams.map(({ address, weight }) => ({ address: address.text, weight })),
-      {
-        balance: settings.balance,
-        hashKey: settings.hashKey,
-        connectTimeoutMs: settings.connectTimeout,
-        responseTimeoutMs: settings.responseTimeout,
-        retries: settings.retries,
-        idleConnections: settings.idleConnections,
-        stripPrefix: settings.stripPrefix,
-        forwarded: settings.forwarded,
-        trustForwarded: settings.trustForwarded,
-        log: this.log,
-        ...(check === undefined
-          ? {}
-          : {
-              healthCheck: {
-                path: check.path,
-                intervalMs: check.interval,
-                timeoutMs: check.timeout ?? check.interval,
-                unhealthyAfter: check.unhealthyAfter,
-                healthyAfter: check.healthyAfter,
-              },
-            }),
-      },
+      upstreams.map(({ address, weight }) => ({ address: address.text, weight })),
+      { ...settings, log: this.log, ...(healthCheck === null ? {} : { healthCheck }) },
     );
   }
 
@@ -234,7 +219,7 @@ export class GatewayWorker {
     for (const [service, routes] of compiled) {
       closeRoutes(service.routes);
       service.routes = routes;
-      service.server.reconfigure(routes.routes, limitsOf(configuration));
+      service.server.reconfigure(routes.routes, configuration.limits);
       service.listener.connectionsMax = configuration.limits.connections;
     }
     this.services = [...compiled.keys(), ...opened];
@@ -318,19 +303,7 @@ function closeRoutes(routes: CompiledRoutes): void {
   for (const handler of routes.files) handler.close();
 }
 
-function limitsOf(configuration: Configuration): HttpLimits {
-  const { headSize, headerCount, bodySize, headTimeout, bodyTimeout, idleTimeout } = configuration.limits;
-  return {
-    headSize,
-    headerCount,
-    bodySize,
-    headTimeoutMs: headTimeout,
-    bodyTimeoutMs: bodyTimeout,
-    idleTimeoutMs: idleTimeout,
-  };
-}
-
-function respond(settings: NonNullable<RouteConfiguration['respond']>): Handler {
+function respond(settings: RespondConfiguration): Handler {
   const body = Buffer.from(settings.body, 'utf8');
   const headers = Object.entries(settings.headers);
   return (_request, response) => {
