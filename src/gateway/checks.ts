@@ -141,7 +141,9 @@ class Checks {
       const field = [...path, 'headers', name];
       const lower = name.toLowerCase();
       const before = names.get(lower);
-      if (!isToken(name)) this.#report(field, 'is no name of a header field: letters, digits and - are allowed', 'key');
+      // The schema's record leaves `__proto__` out without a word, so it has to be refused here.
+      if (!isToken(name) || name === '__proto__')
+        this.#report(field, 'is no name of a header field: letters, digits and - are allowed', 'key');
       else if (FRAMING.has(lower)) this.#report(field, 'is not allowed: the gateway writes this field itself', 'key');
       else if (before !== undefined) this.#report(field, `is the same field as ${before}: remove one`, 'key');
       names.set(lower, name);

@@ -17,8 +17,6 @@ export interface Endpoint {
   readonly socket: SocketAddress;
 }
 
-export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
-
 export interface Configuration {
   /** The absolute path of the file that this was read from. */
   readonly file: string;
@@ -28,8 +26,6 @@ export interface Configuration {
   /** Where /healthz and /metrics are answered; null for nowhere. */
   readonly admin: Endpoint | null;
   readonly accessLog: AccessLogConfiguration | null;
-  /** The least important messages that are written to standard error. */
-  readonly logLevel: LogLevel;
   /** The Server field of responses; '' for none. */
   readonly serverName: string;
   /** How long answers under way may take when the gateway ends or a reload replaces a listener. */
@@ -46,7 +42,7 @@ export interface AccessLogConfiguration {
 }
 
 export interface LimitsConfiguration extends HttpLimits {
-  /** Clients connected at one time, all listeners and workers together. */
+  /** Clients connected at one time to one listener of one worker; a further one is turned away. */
   readonly connections: number;
 }
 

@@ -72,7 +72,6 @@ function resolveFile(parsed: ParsedFile, file: string, directory: string): Confi
     workers: parsed.workers,
     admin: parsed.admin ?? null,
     accessLog: accessLog === undefined ? null : { ...accessLog, file: resolve(directory, accessLog.file) },
-    logLevel: parsed.logLevel,
     serverName: parsed.serverName,
     drainTimeoutMs: parsed.drainTimeout,
     limits: {

@@ -91,7 +91,6 @@ export const schema = z.strictObject({
   workers: scalar.whole(1, 64).prefault(1),
   admin: scalar.endpoint(0).optional(),
   accessLog: accessLog.optional(),
-  logLevel: scalar.choice(['error', 'warn', 'info', 'debug']).prefault('info'),
   serverName: scalar.fieldValue().prefault('millrace'),
   drainTimeout: scalar.duration('0s', '60m').prefault('30s'),
   limits: limits.prefault({}),
