@@ -1,0 +1,86 @@
+/**
+ * Room `net`: from an address to a bound datagram socket.
+ *
+ * A newcomer would get wrong: with no host, `::` is bound and talks IPv4 too; where the host has no IPv6, 0.0.0.0 is. A socket
+ * of one family cannot send to the other, so bind to a literal address only where that is meant.
+ */
+import type { SocketAddress } from '../kernel/address.ts';
+import * as constants from '../kernel/constants.ts';
+import { ERRNO } from '../kernel/errno.ts';
+import { KernelError } from '../kernel/error.ts';
+import { call, SYS } from '../kernel/syscall.ts';
+import { type DatagramHandler, DatagramSocket } from './datagram.ts';
+import { applyAfterBind, applyBeforeBind, type DatagramSocketOptions } from './datagram-options.ts';
+import type { SendLimits } from './datagram-outgoing.ts';
+import * as options from './options.ts';
+import { runtime } from './runtime.ts';
+import { type Target, targetAddress } from './target.ts';
+import { type OwnedPath, ownPath, type UnixPathOptions } from './unix-path.ts';
+
+export interface DatagramOptions extends DatagramSocketOptions, SendLimits, UnixPathOptions {
+  /** Whether the kernel may join datagrams of one sender before it hands them over (UDP_GRO). They arrive one by one all the same,
+   * at less cost. Default false. */
+  readonly gro?: boolean;
+  /** Closes the socket; aborted before it is bound, `bindDatagrams` rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Binds a UDP or Unix datagram socket. Resolves when it is bound and receives.
+ *
+ * ```ts
+ * await using socket = await bindDatagrams({ port: 7000 }, {
+ *   message(socket, chunk, from) { socket.send(chunk, from); },
+ * });
+ * ```
+ * @throws KernelError EADDRINUSE, EADDRNOTAVAIL, EACCES… naming the address; EINVAL naming an option
+ * @throws RangeError for a port or path that cannot be
+ */
+export async function bindDatagrams(
+  target: Target & DatagramOptions,
+  handler: DatagramHandler = {},
+): Promise<DatagramSocket> {
+  target.signal?.throwIfAborted();
+  const anyHost = target.path === undefined && target.host === undefined;
+  let address = await targetAddress(target, '::');
+  let descriptor = open(address);
+  if (descriptor === -ERRNO.EAFNOSUPPORT && anyHost) {
+    address = { family: 'ipv4', address: '0.0.0.0', port: target.port ?? 0 };
+    descriptor = open(address);
+  }
+  if (descriptor < 0) throw new KernelError('socket', descriptor, { object: options.describe(address) });
+  let path: OwnedPath | null = null;
+  try {
+    target.signal?.throwIfAborted();
+    applyBeforeBind(descriptor, address.family, target);
+    bind(descriptor, address);
+    path = ownPath(address, target);
+    applyAfterBind(descriptor, address.family, target);
+    if (address.family !== 'unix') applyReceiving(descriptor, address.family, target);
+    return new DatagramSocket(runtime(), descriptor, handler, target, path, target.signal);
+  } catch (error) {
+    path?.remove();
+    call(SYS.close, descriptor);
+    throw error;
+  }
+}
+
+function open(address: SocketAddress): number {
+  const family = { ipv4: constants.AF_INET, ipv6: constants.AF_INET6, unix: constants.AF_UNIX }[address.family];
+  return call(SYS.socket, family, constants.SOCK_DGRAM | constants.SOCK_CLOEXEC | constants.SOCK_NONBLOCK, 0);
+}
+
+function bind(descriptor: number, address: SocketAddress): void {
+  const placed = options.placeAddress(address);
+  const result = call(SYS.bind, descriptor, placed.address, placed.length);
+  if (result === 0) return;
+  throw new KernelError('bind', result, { object: options.describe(address), ...options.portDetails(address) });
+}
+
+function applyReceiving(descriptor: number, family: 'ipv4' | 'ipv6', target: DatagramOptions): void {
+  if (target.gro === true) options.requireInteger(descriptor, constants.SOL_UDP, constants.UDP_GRO, 1, 'UDP_GRO');
+  if (target.errorQueue !== true) return;
+  options.requireInteger(descriptor, constants.SOL_IP, constants.IP_RECVERR, 1, 'IP_RECVERR');
+  if (family === 'ipv6')
+    options.requireInteger(descriptor, constants.SOL_IPV6, constants.IPV6_RECVERR, 1, 'IPV6_RECVERR');
+}
