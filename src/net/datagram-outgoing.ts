@@ -126,7 +126,8 @@ export abstract class DatagramOutgoing implements Job, Timed {
     const nameAt = queue.reserveName();
     const nameLength = to === null ? 0 : encodeAddress(to, queue.names, nameAt);
     if (this.refuses(chunk.length, nameLength, to, callback)) return false;
-    queue.bytes.set(chunk, queue.reserve(chunk.length));
+    const at = queue.reserve(chunk.length);
+    queue.bytes.set(chunk, at);
     return this.pushed(chunk.length, nameLength, callback);
   }
 
