@@ -25,12 +25,15 @@ export interface BodySource {
   consumed(): void;
   pause(): void;
   resume(): void;
+  /** Nobody wants the rest. */
+  abandoned(): void;
 }
 
 const WAITING = 0;
 const FLOWING = 1;
 const COMPLETE = 2;
 const FAILED = 3;
+const DISCARDED = 4;
 
 export class BodyError extends Error {
   override readonly name = 'BodyError';
@@ -72,11 +75,14 @@ export class Body {
     return this.consumer !== null;
   }
 
-  /** Takes the body without copying. Once a request; `end` comes in this call where there is no body. */
+  /**
+   * Takes the body without copying. Once a request; `end` comes in this call where there is no body.
+   * @throws Error when it is taken already
+   */
   consume(consumer: BodyConsumer): void {
     if (this.consumer !== null) throw new Error('the body is taken already');
-    if (this.state === FAILED) {
-      consumer.failed(this.failure!);
+    if (this.state === FAILED || this.state === DISCARDED) {
+      consumer.failed(this.failure ?? new Error('the body was thrown away, because the request had been answered'));
       return;
     }
     this.consumer = consumer;
@@ -97,6 +103,18 @@ export class Body {
     if (this.state === FLOWING) this.source!.resume();
   }
 
+  /** Lets the rest go: it is read and thrown away, or costs the connection where it is long. The consumer hears no more. */
+  abandon(): void {
+    if (this.state === WAITING || this.state === FLOWING) this.source!.abandoned();
+  }
+
+  /** @internal The rest is thrown away from now on; whoever asks for it later is told so. */
+  discard(): void {
+    if (this.state !== WAITING && this.state !== FLOWING) return;
+    this.state = DISCARDED;
+    this.consumer = null;
+  }
+
   /** @internal */
   data(bytes: Uint8Array, start: number, end: number, whole: boolean): number {
     this.received += end - start;
@@ -105,7 +123,7 @@ export class Body {
 
   /** @internal */
   finish(trailers: Fields | null): void {
-    if (this.state === COMPLETE) return;
+    if (this.state === COMPLETE || this.state === FAILED) return;
     this.state = COMPLETE;
     this.consumer?.end(trailers);
   }
@@ -118,6 +136,7 @@ export class Body {
     this.consumer?.failed(error);
   }
 
+  /** The whole, as a copy. Rejects with a {@link BodyError} where it will not be complete. */
   bytes(): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const parts: Uint8Array[] = [];
@@ -142,17 +161,19 @@ export class Body {
     });
   }
 
+  /** The whole as UTF-8. */
   async text(): Promise<string> {
     return new TextDecoder().decode(await this.bytes());
   }
 
+  /** Copies of the parts, the client slowed to the loop's pace. Leaving the loop early abandons the rest. */
   async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
     const parts: Uint8Array[] = [];
     let done = false;
     let failure: Error | null = null;
     let wake: () => void = () => {};
     const body = this;
-    this.consume({
+    const consumer: BodyConsumer = {
       data(bytes, start, end) {
         parts.push(bytes.slice(start, end));
         body.pause();
@@ -167,19 +188,24 @@ export class Body {
         failure = error;
         wake();
       },
-    });
-    for (;;) {
-      const part = parts.shift();
-      if (part !== undefined) yield part;
-      else if (failure !== null) throw failure;
-      else if (done) return;
-      else {
-        const more = new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        this.resume();
-        await more;
+    };
+    this.consume(consumer);
+    try {
+      for (;;) {
+        const part = parts.shift();
+        if (part !== undefined) yield part;
+        else if (failure !== null) throw failure;
+        else if (done) return;
+        else {
+          const more = new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+          this.resume();
+          await more;
+        }
       }
+    } finally {
+      if (this.consumer === consumer) this.abandon();
     }
   }
 }

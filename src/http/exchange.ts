@@ -9,10 +9,13 @@ import { RECEIVED_KEEP, RECEIVED_QUIET } from '../engine/engine.ts';
 import type { Connection } from '../net/connection.ts';
 import { BodyError, type BodySource } from './body.ts';
 import { CHUNK_DATA, CHUNK_END, CHUNK_MORE, ChunkedDecoder } from './chunked.ts';
+import { FIELD_UPGRADE } from './field-names.ts';
 import { METHOD_HEAD } from './methods.ts';
 import { Request } from './request.ts';
-import { Response, type ResponseOwner } from './response.ts';
+import { Response } from './response.ts';
+import type { ResponseOwner } from './response-start.ts';
 import type { HttpServer } from './server.ts';
+import { Stored } from './stored.ts';
 
 /** An unread body up to this size is read and thrown away to keep the connection; a larger one costs the connection. */
 const DISCARD_BYTES_MAX = 65536;
@@ -24,9 +27,20 @@ export class Exchange implements BodySource, ResponseOwner {
   readonly response: Response;
   connection!: Connection;
   /** Octets that wait: an incomplete head, a body nobody takes yet, requests behind this one. */
-  waiting: Uint8Array = NOTHING;
-  /** Whether `waiting` begins with a head that is not complete. */
+  readonly waiting = new Stored();
+  /** Whether `waiting` begins with a head that is not complete, or was not looked at (`stalled`). No handler was called. */
   headPartial = false;
+  /** Too much waits to be sent: what has arrived is looked at when that has gone out. */
+  stalled = false;
+  /** The handler's promise has not settled: request and response are still its own. */
+  promised = false;
+  /** Complete, and to be used again once the promise has settled. */
+  released = false;
+  /** The connection has gone to another handler. */
+  detached = false;
+  /** After `receive`: whether no foreign code ran, and whether the block was kept. */
+  quiet = true;
+  kept = false;
   /** The handler has been called. */
   private begun = false;
   private answered = true;
@@ -55,7 +69,7 @@ export class Exchange implements BodySource, ResponseOwner {
     this.answered = false;
     this.throwAway = false;
     this.isChunked = head.chunked;
-    this.remaining = head.contentLength > 0 ? head.contentLength : 0;
+    this.remaining = Math.max(head.contentLength, 0);
     this.continueOwed = head.expectContinue;
     request.body.begin(this, head.chunked ? -1 : this.remaining);
     if (head.chunked) {
@@ -69,13 +83,14 @@ export class Exchange implements BodySource, ResponseOwner {
     return this.answered && this.request.body.complete;
   }
 
-  get lasts(): boolean {
-    return this.begun && !this.complete;
+  /** The answer is out. */
+  get isAnswered(): boolean {
+    return this.answered;
   }
 
-  /** The answer is complete and has not asked for the body: what is left of it is thrown away. */
-  get answeredEarly(): boolean {
-    return this.answered && !this.request.body.complete;
+  /** Whether the client is the one who keeps the body from going on. */
+  get awaitsBody(): boolean {
+    return !this.request.body.complete && !this.paused && !this.continueOwed && this.waiting.length === 0;
   }
 
   /** Copies the head out of the engine's memory. `bytes[start, end)` is the head. */
@@ -95,14 +110,10 @@ export class Exchange implements BodySource, ResponseOwner {
     this.kept = false;
     const body = this.request.body;
     if (body.complete) return start;
-    if (!body.taken && !this.throwAway) return start;
+    if (this.paused || (!body.taken && !this.throwAway)) return start;
     this.continueOwed = false;
     return this.isChunked ? this.receiveChunked(bytes, start, end) : this.receiveCounted(bytes, start, end, whole);
   }
-
-  /** After `receive`: whether no foreign code ran, and whether the block was kept. */
-  quiet = true;
-  kept = false;
 
   private receiveCounted(bytes: Uint8Array, start: number, end: number, whole: boolean): number {
     const bodyEnd = Math.min(end, start + this.remaining);
@@ -120,37 +131,37 @@ export class Exchange implements BodySource, ResponseOwner {
     let position = start;
     for (;;) {
       const event = decoder.next(bytes, position, end);
+      if (event < 0) return event;
       position = decoder.position;
-      if (event === CHUNK_DATA) {
-        if (decoder.received > this.server.limits.bodySize) return -413;
-        this.hand(bytes, decoder.dataStart, decoder.dataEnd, false);
-      } else if (event === CHUNK_END) {
+      if (event === CHUNK_MORE) return end;
+      if (event === CHUNK_END) {
         this.quiet = false;
         this.request.body.finish(decoder.trailers.count > 0 ? decoder.trailers : null);
         return position;
-      } else if (event === CHUNK_MORE) {
-        return end;
-      } else {
-        return event;
       }
-      if (this.connection.destroyed) return end;
+      if (event === CHUNK_DATA) {
+        if (decoder.received > this.server.limits.bodySize) return -413;
+        this.hand(bytes, decoder.dataStart, decoder.dataEnd, false);
+      }
+      if (!this.connection.writable || this.detached) return end;
     }
   }
 
   private hand(bytes: Uint8Array, start: number, end: number, whole: boolean): void {
+    const body = this.request.body;
     if (this.throwAway) {
-      if (this.request.body.received + (end - start) > DISCARD_BYTES_MAX) this.connection.close();
-      this.request.body.received += end - start;
+      body.received += end - start;
+      if (body.received > DISCARD_BYTES_MAX) this.connection.close();
       return;
     }
-    const answer = this.request.body.data(bytes, start, end, whole);
+    const answer = body.data(bytes, start, end, whole);
     if ((answer & RECEIVED_QUIET) === 0) this.quiet = false;
     if ((answer & RECEIVED_KEEP) !== 0) this.kept = true;
   }
 
   /** Somebody takes the body: the client may be waiting to be asked for it, and some of it may be here. */
   consumed(): void {
-    if (this.continueOwed && !this.response.headSent) this.connection.write(CONTINUE);
+    if (this.continueOwed && !this.response.headSent && this.waiting.length === 0) this.connection.write(CONTINUE);
     this.continueOwed = false;
     this.server.bodyWanted(this);
   }
@@ -170,16 +181,21 @@ export class Exchange implements BodySource, ResponseOwner {
     return this.paused;
   }
 
+  abandoned(): void {
+    this.discardBody();
+    this.server.bodyWanted(this);
+  }
+
   // The answer.
 
   mayKeepAlive(): boolean {
     const head = this.request.head;
     if (!head.keepAlive || this.server.draining) return false;
+    const body = this.request.body;
+    if (body.complete) return true;
     // A client that waits to be asked for its body may send it or not; only closing is safe (RFC 9110 section 10.1.1).
     if (this.continueOwed) return false;
-    return (
-      this.request.body.complete || this.request.body.taken || this.isChunked || this.remaining <= DISCARD_BYTES_MAX
-    );
+    return (body.taken && !this.throwAway) || this.isChunked || this.remaining <= DISCARD_BYTES_MAX;
   }
 
   responded(): void {
@@ -187,38 +203,44 @@ export class Exchange implements BodySource, ResponseOwner {
     this.server.responded(this);
   }
 
-  /** An answer is out while the body is not in: reads it to nobody. */
+  offers(protocol: string): boolean {
+    const head = this.request.head;
+    return head.upgrade && head.fields.hasElement(FIELD_UPGRADE, protocol.toLowerCase());
+  }
+
+  detach(): Uint8Array {
+    // Not `answered`: a complete exchange would be followed by the next request.
+    this.detached = true;
+    this.server.detached(this);
+    return this.waiting.take();
+  }
+
+  /** Nobody takes the body any more, or ever: what is left of it is read to nobody. */
   discardBody(): void {
-    if (this.request.body.taken) return;
     this.throwAway = true;
-    this.continueOwed = false;
+    this.paused = false;
+    this.request.body.discard();
   }
 
   /** The connection is gone. */
   gone(): void {
     if (!this.begun) return;
-    if (!this.request.body.complete) this.request.body.fail(new BodyError(499, 'the client closed the connection'));
+    this.request.body.fail(new BodyError(499, 'the client closed the connection'));
     if (!this.answered) this.response.gone();
     this.answered = true;
   }
 
-  /** Keeps octets for later, behind those that wait already. */
-  store(bytes: Uint8Array, start: number, end: number): void {
-    if (start === end) return;
-    const before = this.waiting.length;
-    const all = new Uint8Array(before + end - start);
-    all.set(this.waiting);
-    all.set(bytes.subarray(start, end), before);
-    this.waiting = all;
-  }
-
   /** Gets ready to be used for another request, on any connection. */
   recycle(): void {
-    this.waiting = NOTHING;
+    this.waiting.clear();
     this.headCopy = NOTHING;
     this.headPartial = false;
+    this.stalled = false;
     this.begun = false;
     this.paused = false;
     this.throwAway = false;
+    this.promised = false;
+    this.released = false;
+    this.detached = false;
   }
 }

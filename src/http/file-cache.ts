@@ -5,14 +5,15 @@
  * A newcomer would get wrong: an entry that changed on disk is replaced, not updated; responses under way go on reading the
  * file that they began with.
  */
+import { ERRNO } from '../kernel/errno.ts';
 import { KernelError } from '../kernel/error.ts';
 import { type FileState, fileState, openBeneath, openDirectory, pathState, readAt } from '../kernel/file.ts';
 import { disown, own } from '../kernel/native.ts';
 import { call, SYS } from '../kernel/syscall.ts';
 import { formatDate } from './date.ts';
 import { fileEntityTag } from './entity-tag.ts';
+import { latin1 } from './latin1.ts';
 import { mediaTypeOf } from './media-types.ts';
-import { latin1 } from './response.ts';
 
 /** How long an entry is believed without asking the file system, in ms. */
 const FRESH_MS = 100;
@@ -20,6 +21,11 @@ const FRESH_MS = 100;
 const CONTENT_BYTES_MAX = 12_288;
 const ENTRIES_MAX = 1024;
 const CONTENT_BYTES_TOTAL_MAX = 8 << 20;
+/** openat2(2) answers EAGAIN where somebody renames directories while it resolves a link that climbs. */
+const TRIES_MAX = 4;
+
+/** A directory: its pages are asked for with `/` at the end. */
+export const DIRECTORY = 'directory';
 
 export class FileEntry {
   readonly descriptor: number;
@@ -39,11 +45,13 @@ export class FileEntry {
   private users = 0;
   private dropped = false;
 
-  constructor(descriptor: number, state: FileState, name: string, extraLines: string, nowMs: number) {
+  /** `coding`: the content coding that the file is in, '' for none; another representation has another tag. */
+  constructor(descriptor: number, state: FileState, name: string, coding: string, extraLines: string, nowMs: number) {
     this.descriptor = descriptor;
     this.state = state;
     this.checkedMs = nowMs;
-    this.entityTag = fileEntityTag(state.size, state.modifiedSeconds, state.modifiedNanoseconds);
+    const tag = fileEntityTag(state.size, state.modifiedSeconds, state.modifiedNanoseconds);
+    this.entityTag = coding === '' ? tag : `${tag.slice(0, -1)}-${coding}"`;
     this.modifiedMs = state.modifiedSeconds * 1000;
     this.mediaType = mediaTypeOf(name);
     const type =
@@ -52,7 +60,8 @@ export class FileEntry {
         : '';
     this.lines =
       `Content-Type: ${this.mediaType}${type}\r\nLast-Modified: ${formatDate(this.modifiedMs)}\r\n` +
-      `ETag: ${this.entityTag}\r\nAccept-Ranges: bytes\r\n${extraLines}`;
+      `ETag: ${this.entityTag}\r\nAccept-Ranges: bytes\r\n${extraLines}` +
+      (coding === '' ? '' : `Content-Encoding: ${coding}\r\n`);
     this.tail = latin1(`\r\n${this.lines}Content-Length: ${state.size}\r\n\r\n`);
     this.content = state.size <= CONTENT_BYTES_MAX ? this.read(state.size) : null;
   }
@@ -72,10 +81,10 @@ export class FileEntry {
     if (--this.users === 0 && this.dropped) this.closeNow();
   }
 
+  /** Responses under way go on with it; its descriptor is closed behind the last. */
   drop(): void {
     if (this.dropped) return;
     this.dropped = true;
-    for (const variant of this.variants.values()) variant.entry?.drop();
     if (this.users === 0) this.closeNow();
   }
 
@@ -92,11 +101,11 @@ export class FileEntry {
   }
 }
 
-/** What a path leads to: a file, a directory (to be asked for with `/`), or why nothing: a negative errno. */
-export type Found = FileEntry | 'directory' | number;
+/** What a path leads to: a file, a directory, or why nothing: a negative errno. */
+export type Found = FileEntry | typeof DIRECTORY | number;
 
 export class FileCache {
-  private readonly root: number;
+  private root: number;
   private readonly extraLines: string;
   private readonly entries = new Map<string, FileEntry>();
   private contentBytes = 0;
@@ -118,45 +127,51 @@ export class FileCache {
         entry.checkedMs = nowMs;
         return entry;
       }
-      this.remove(path, entry);
+      this.entries.delete(path);
+      this.retire(entry);
     }
-    return this.open(path, path, this.extraLines, nowMs, true);
+    const found = this.open(path, path, '', nowMs);
+    if (found instanceof FileEntry) {
+      this.entries.set(path, found);
+      this.evict();
+    }
+    return found;
   }
 
   /** The variant of a file in a content coding: `path` with the coding's suffix; null where there is none. */
   variant(entry: FileEntry, path: string, coding: string, suffix: string, nowMs: number): FileEntry | null {
     const known = entry.variants.get(coding);
     if (known !== undefined && nowMs < known.untilMs) return known.entry;
+    const untilMs = nowMs + FRESH_MS;
     if (known?.entry?.isSame(pathState(this.root, path + suffix)) === true) {
-      entry.variants.set(coding, { entry: known.entry, untilMs: nowMs + FRESH_MS });
+      entry.variants.set(coding, { entry: known.entry, untilMs });
       return known.entry;
     }
-    known?.entry?.drop();
-    const lines = `${this.extraLines}Content-Encoding: ${coding}\r\n`;
-    const found = this.open(path + suffix, path, lines, nowMs, false);
+    if (known?.entry) this.retire(known.entry);
+    const found = this.open(path + suffix, path, coding, nowMs);
     const variant = found instanceof FileEntry ? found : null;
     // What is older than the file itself was not made from it.
-    const usable = variant !== null && variant.modifiedMs >= entry.modifiedMs ? variant : null;
-    if (usable === null) variant?.drop();
-    entry.variants.set(coding, { entry: usable, untilMs: nowMs + FRESH_MS });
-    return usable;
+    const usable = variant !== null && variant.modifiedMs >= entry.modifiedMs;
+    if (variant !== null && !usable) this.retire(variant);
+    entry.variants.set(coding, { entry: usable ? variant : null, untilMs });
+    return usable ? variant : null;
   }
 
-  private open(path: string, name: string, lines: string, nowMs: number, keep: boolean): Found {
-    const descriptor = openBeneath(this.root, path === '' ? '.' : path);
+  private open(path: string, name: string, coding: string, nowMs: number): Found {
+    let descriptor = -ERRNO.EAGAIN;
+    for (let tries = 0; descriptor === -ERRNO.EAGAIN && tries < TRIES_MAX; tries++) {
+      descriptor = openBeneath(this.root, path === '' ? '.' : path);
+    }
     if (descriptor < 0) return descriptor;
     const state = fileState(descriptor);
     if (state === null || !state.isFile) {
       call(SYS.close, descriptor);
-      return state?.isDirectory === true ? 'directory' : -13;
+      // A FIFO, a socket or a device is no file to anybody outside.
+      return state?.isDirectory === true ? DIRECTORY : -ERRNO.ENOENT;
     }
     own(descriptor);
-    const entry = new FileEntry(descriptor, state, name, lines, nowMs);
-    if (keep) {
-      this.entries.set(path, entry);
-      this.contentBytes += entry.content?.length ?? 0;
-      this.evict();
-    }
+    const entry = new FileEntry(descriptor, state, name, coding, this.extraLines, nowMs);
+    this.contentBytes += entry.content?.length ?? 0;
     return entry;
   }
 
@@ -164,19 +179,25 @@ export class FileCache {
   private evict(): void {
     for (const [path, entry] of this.entries) {
       if (this.entries.size <= ENTRIES_MAX && this.contentBytes <= CONTENT_BYTES_TOTAL_MAX) return;
-      this.remove(path, entry);
+      this.entries.delete(path);
+      this.retire(entry);
     }
   }
 
-  private remove(path: string, entry: FileEntry): void {
-    this.entries.delete(path);
+  private retire(entry: FileEntry): void {
     this.contentBytes -= entry.content?.length ?? 0;
+    for (const variant of entry.variants.values()) if (variant.entry !== null) this.retire(variant.entry);
+    entry.variants.clear();
     entry.drop();
   }
 
+  /** Files are found no more; responses under way complete. */
   close(): void {
-    for (const [path, entry] of this.entries) this.remove(path, entry);
+    for (const entry of this.entries.values()) this.retire(entry);
+    this.entries.clear();
+    if (this.root < 0) return;
     disown(this.root);
     call(SYS.close, this.root);
+    this.root = -1;
   }
 }

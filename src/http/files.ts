@@ -5,10 +5,13 @@
  * A newcomer would get wrong: a file that shrinks while it is sent leaves a promised length unmet; the connection is cut, so
  * that the client notices.
  */
+import { ERRNO } from '../kernel/errno.ts';
 import { evaluateConditions, ifRangeHolds, NOT_MODIFIED, PRECONDITION_FAILED } from './conditions.ts';
 import * as names from './field-names.ts';
 import type { Fields } from './fields.ts';
-import { FileCache, type FileEntry } from './file-cache.ts';
+import { DIRECTORY, FileCache, type FileEntry } from './file-cache.ts';
+import { latin1 } from './latin1.ts';
+import { METHOD_GET } from './methods.ts';
 import { resolvePath } from './path.ts';
 import { type ByteRange, contentRange, parseRange, unsatisfiedRange } from './range.ts';
 import type { Request } from './request.ts';
@@ -42,13 +45,26 @@ const CONDITIONAL = [
   names.FIELD_IF_UNMODIFIED_SINCE,
 ];
 const HIDDEN = /(?:^|\/)\.(?!well-known(?:\/|$))/;
-const ENAMETOOLONG = -36;
+const DESCRIBED = ['content-type', 'last-modified', 'etag'] as const;
 
-/** Static files as a handler; `close` gives the kept descriptors back. */
-export type FilesHandler = Handler & { close(): void };
+/** What the kernel's refusal to open a file means to the client; every other one is 404. */
+const STATUS_OF_REFUSAL: ReadonlyMap<number, number> = new Map([
+  [-ERRNO.ENAMETOOLONG, 414],
+  [-ERRNO.EACCES, 403],
+  [-ERRNO.EPERM, 403],
+  [-ERRNO.EMFILE, 503],
+  [-ERRNO.ENFILE, 503],
+  [-ERRNO.ENOMEM, 503],
+  [-ERRNO.EAGAIN, 503],
+  [-ERRNO.EIO, 500],
+]);
+
+/** Static files as a handler; `close` (or `using`) gives the kept descriptors back. */
+export type FilesHandler = Handler & Disposable & { close(): void };
 
 /**
- * Serves the files below `root`. Links are followed as long as they stay below it.
+ * Serves the files below `root`. Links are followed as long as they stay below it. The root is opened once: a name that leads
+ * to another directory later is followed by a new handler only.
  *
  * ```ts
  * await serve({ port: 8080 }, { '/assets/': files('./public', { cacheControl: 'max-age=3600' }) });
@@ -58,7 +74,8 @@ export type FilesHandler = Handler & { close(): void };
 export function files(root: string, options: FilesOptions = {}): FilesHandler {
   const service = new FileService(root, options);
   const handler: Handler = (request, response) => service.answer(request, response);
-  return Object.assign(handler, { close: () => service.close() });
+  const close = (): void => service.close();
+  return Object.assign(handler, { close, [Symbol.dispose]: close });
 }
 
 class FileService {
@@ -82,25 +99,20 @@ class FileService {
       fail(response, 405);
       return;
     }
-    const rest = request.rest;
-    const verdict = resolvePath(rest.startsWith('/') ? rest : `/${rest}`);
-    if (!verdict.ok) {
-      fail(response, verdict.refusal === 'above-root' || verdict.refusal === 'bad-encoding' ? 400 : 404);
-      return;
-    }
-    let path = verdict.path.slice(1);
-    if (!this.hidden && HIDDEN.test(path)) {
+    const name = nameOf(request, response);
+    if (name === null) return;
+    if (!this.hidden && HIDDEN.test(name)) {
       fail(response, 404);
       return;
     }
-    if (path === '' || path.endsWith('/')) path += this.index;
+    const path = name === '' || name.endsWith('/') ? name + this.index : name;
     const nowMs = performance.now();
     const found = this.cache.find(path, nowMs);
-    if (found === 'directory') {
+    if (found === DIRECTORY) {
       if (path.endsWith('/') || path === '') fail(response, 404);
       else redirectToDirectory(request, response);
     } else if (typeof found === 'number') {
-      fail(response, found === ENAMETOOLONG ? 414 : 404);
+      fail(response, STATUS_OF_REFUSAL.get(found) ?? 404);
     } else {
       this.send(request, response, this.chooseVariant(request, found, path, nowMs));
     }
@@ -125,10 +137,7 @@ class FileService {
         return;
       }
     }
-    if (response.prepared(entry.tail, entry.content)) return;
-    response.rawLines(entry.lines, DESCRIBED).contentLength(entry.state.size);
-    sendRange(response, entry, 0, entry.state.size);
-    response.end();
+    if (!response.prepared(entry.tail, entry.content)) sendWhole(response.rawLines(entry.lines, DESCRIBED), entry);
   }
 
   private sendConditional(request: Request, response: Response, entry: FileEntry): void {
@@ -145,17 +154,12 @@ class FileService {
       return;
     }
     const size = entry.state.size;
-    const range = request.head.fields.indexOf(names.FIELD_RANGE) >= 0 ? request.header('range') : null;
-    const ifRange = range === null ? null : request.header('if-range');
-    const applies = range !== null && (ifRange === null || ifRangeHolds(ifRange, entry, Date.now()));
-    const asked = applies ? parseRange(range, size) : ({ kind: 'whole' } as const);
+    const asked = rangesOf(request, entry);
     if (asked.kind === 'unsatisfiable') {
       response.header('Content-Range', unsatisfiedRange(size));
       response.empty(416);
     } else if (asked.kind === 'whole') {
-      response.contentLength(size);
-      sendRange(response, entry, 0, size);
-      response.end();
+      sendWhole(response, entry);
     } else if (asked.ranges.length === 1) {
       const [only] = asked.ranges;
       response.status = 206;
@@ -172,7 +176,25 @@ class FileService {
   }
 }
 
-const DESCRIBED = ['content-type', 'last-modified', 'etag'] as const;
+/** The name below the root that the request is for; null where it has none, which is answered. */
+function nameOf(request: Request, response: Response): string | null {
+  const rest = request.rest;
+  // What the routes resolved is decoded already; a second time would make `%2541` an A.
+  if (request.resolved !== null) return rest.startsWith('/') ? rest.slice(1) : rest;
+  const verdict = resolvePath(rest.startsWith('/') ? rest : `/${rest}`);
+  if (verdict.ok) return verdict.path.slice(1);
+  fail(response, verdict.refusal === 'above-root' || verdict.refusal === 'bad-encoding' ? 400 : 404);
+  return null;
+}
+
+/** Range is defined for GET alone (RFC 9110 section 14.2). */
+function rangesOf(request: Request, entry: FileEntry): ReturnType<typeof parseRange> {
+  const range = request.head.method === METHOD_GET ? request.header('range') : null;
+  if (range === null) return { kind: 'whole' };
+  const ifRange = request.header('if-range');
+  if (ifRange !== null && !ifRangeHolds(ifRange, entry, Date.now())) return { kind: 'whole' };
+  return parseRange(range, entry.state.size);
+}
 
 /** Whether the coding may be used (RFC 9110 section 12.5.3); one given weight 0 may not. */
 function accepts(fields: Fields, coding: string): boolean {
@@ -189,11 +211,14 @@ function accepts(fields: Fields, coding: string): boolean {
   return false;
 }
 
+function sendWhole(response: Response, entry: FileEntry): void {
+  const size = entry.state.size;
+  response.contentLength(size);
+  sendRange(response, entry, 0, size);
+  response.end();
+}
+
 function sendRange(response: Response, entry: FileEntry, offset: number, length: number): void {
-  if (!response.hasContent || length === 0) {
-    response.flushHead();
-    return;
-  }
   entry.use();
   response.file(entry.descriptor, offset, length, () => entry.release());
 }
@@ -223,11 +248,16 @@ function sendParts(response: Response, entry: FileEntry, ranges: readonly ByteRa
 /** A directory is asked for with a slash at its end, or its pages' relative links would miss it. */
 function redirectToDirectory(request: Request, response: Response): void {
   const query = request.query === '' ? '' : `?${request.query}`;
-  // `//host/` would lead elsewhere: a path begins with one slash.
-  response.redirect(`${request.path.replace(/^\/+/, '/')}/${query}`, 301);
+  // By its meaning, with one slash in front: `//host/` and `/\host/` would lead to another host.
+  const verdict = resolvePath(request.path);
+  if (!verdict.ok) fail(response, 404);
+  else {
+    const path = verdict.path.split('/').map(encodeURIComponent).join('/');
+    response.redirect(`${path}/${query}`, 301);
+  }
 }
 
 function fail(response: Response, status: number): void {
   response.status = status;
-  response.bytes(Buffer.from(`${status} ${reasonPhrase(status)}\n`, 'latin1'), 'text/plain; charset=utf-8');
+  response.bytes(latin1(`${status} ${reasonPhrase(status)}\n`), 'text/plain; charset=utf-8');
 }

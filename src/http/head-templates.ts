@@ -48,6 +48,12 @@ export class HeadTemplates {
     this.commonLines = `${this.server === '' ? '' : `Server: ${this.server}\r\n`}${this.commonDate}`;
   }
 
+  /** The Date line. */
+  date(): string {
+    this.tick(performance.now());
+    return this.commonDate;
+  }
+
   /** The Server and Date lines, less those that the handler set itself. */
   common(named: readonly string[]): string {
     this.tick(performance.now());

@@ -3,132 +3,35 @@
  * streams, chunked where its length is not known.
  *
  * A newcomer would get wrong: status and fields are set before the first byte of the body; a later change throws, since the
- * head has left.
+ * head has left. And the object is used for later requests: a handler without a promise must not touch it after the answer is
+ * complete, one with a promise after the promise has settled.
  */
-import type { Connection } from '../net/connection.ts';
-import { FIELD_VALUE, TOKEN } from './characters.ts';
+import type { Connection, ConnectionHandler } from '../net/connection.ts';
 import { CHUNK_HEAD_BYTES_MAX, LAST_CHUNK, writeChunkHead } from './chunked.ts';
-import type { HeadTemplates } from './head-templates.ts';
-import { isBodiless, statusLine } from './status.ts';
+import { checkField, checkTrailer } from './field-check.ts';
+import { latin1 } from './latin1.ts';
+import { DONE, GONE, IDLE, OPEN, type ResponseOwner, ResponseStart, STREAMING } from './response-start.ts';
+import { isBodiless } from './status.ts';
+import { handOver } from './takeover.ts';
 
-export interface ResponseOwner {
-  /** The last byte of the answer has been written. */
-  responded(): void;
-  /** Whether the connection may be used again, as far as the request goes. */
-  mayKeepAlive(): boolean;
-}
+export { latin1, writeLatin1 } from './latin1.ts';
 
-const IDLE = 0;
-const OPEN = 1;
-const STREAMING = 2;
-const DONE = 3;
-/** An answer of up to this size, head included, is put together in one block. */
-const SHORT_BYTES_MAX = 8192;
 const encoder = new TextEncoder();
 const CRLF = encoder.encode('\r\n');
 const TEXT = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json';
 
-export class Response {
-  status = 200;
-  /** Bytes of content written so far, without framing. */
-  bodyBytes = 0;
-  private readonly templates: HeadTemplates;
-  private connection!: Connection;
-  private owner!: ResponseOwner;
-  private state = IDLE;
-  private isHead = false;
-  private versionMinor = 1;
-  private chunked = false;
-  private keepAlive = true;
-  /** Field lines set by the handler, as they go out. */
-  private lines = '';
-  private length = -1;
-  private named: string[] = [];
+export class Response extends ResponseStart {
   private trailerLines = '';
   private onDrain: (() => void) | null = null;
   private onClose: (() => void) | null = null;
 
-  constructor(templates: HeadTemplates) {
-    this.templates = templates;
-  }
-
   /** @internal */
   begin(connection: Connection, owner: ResponseOwner, isHead: boolean, versionMinor: number): void {
-    this.connection = connection;
-    this.owner = owner;
-    this.isHead = isHead;
-    this.versionMinor = versionMinor;
-    this.state = OPEN;
-    this.status = 200;
-    this.bodyBytes = 0;
-    this.chunked = false;
-    this.keepAlive = true;
-    if (this.lines !== '') this.lines = '';
-    if (this.named.length > 0) this.named = [];
+    this.start(connection, owner, isHead, versionMinor);
     if (this.trailerLines !== '') this.trailerLines = '';
-    this.length = -1;
     this.onDrain = null;
     this.onClose = null;
-  }
-
-  get headSent(): boolean {
-    return this.state >= STREAMING;
-  }
-
-  get finished(): boolean {
-    return this.state === DONE;
-  }
-
-  /** Whether the connection stays open after this answer. Known once the head has been sent. */
-  get keepsAlive(): boolean {
-    return this.keepAlive;
-  }
-
-  /**
-   * Adds a field line. Content-Length, Transfer-Encoding and Connection are the server's business and refused here.
-   * @throws TypeError for a name that is no token or a value with control characters (which could forge further lines)
-   */
-  header(name: string, value: string): this {
-    this.mustBeOpen();
-    checkField(name, value);
-    const lower = name.toLowerCase();
-    if (lower === 'content-length' || lower === 'transfer-encoding' || lower === 'connection') {
-      throw new TypeError(`${name} is set by the server; use length(), write() or closeAfter()`);
-    }
-    this.named.push(lower);
-    this.lines += `${name}: ${value}\r\n`;
-    return this;
-  }
-
-  hasHeader(lower: string): boolean {
-    return this.named.includes(lower);
-  }
-
-  /** Announces the content's length, where a stream's is known: no chunked coding then. */
-  contentLength(bytes: number): this {
-    this.mustBeOpen();
-    this.length = bytes;
-    return this;
-  }
-
-  /** The connection is closed after this answer. */
-  closeAfter(): this {
-    this.keepAlive = false;
-    return this;
-  }
-
-  /** @internal Content-Type in place of the one among the raw lines. */
-  replaceType(type: string): this {
-    this.lines = this.lines.replace(/^Content-Type: [^\r]*\r\n/m, `Content-Type: ${type}\r\n`);
-    return this;
-  }
-
-  /** @internal Field lines made elsewhere (a relayed head): checked by whoever made them, names given in lower case. */
-  rawLines(lines: string, names: readonly string[]): this {
-    this.lines += lines;
-    for (const name of names) this.named.push(name);
-    return this;
   }
 
   text(body: string): void {
@@ -143,14 +46,18 @@ export class Response {
     this.whole(encoder.encode(JSON.stringify(value)), JSON_TYPE);
   }
 
-  /** An answer of known content. `type` is its media type, unless the handler set one. */
+  /**
+   * An answer of known content. `type` is its media type, unless the handler set one. More than a block (16 KB) is sent from
+   * `body` itself, which must not change until it has left.
+   */
   bytes(body: Uint8Array, type = 'application/octet-stream'): void {
+    checkField('Content-Type', type);
     this.whole(body, type);
   }
 
   /** An answer without content. */
   empty(status = 204): void {
-    this.mustBeOpen();
+    if (!this.isOpen()) return;
     this.status = status;
     this.length = 0;
     this.finishHead(null);
@@ -158,37 +65,17 @@ export class Response {
   }
 
   redirect(location: string, status = 302): void {
-    this.mustBeOpen();
-    this.status = status;
+    if (!this.isOpen()) return;
     this.header('Location', location);
-    this.length = 0;
-    this.finishHead(null);
-    this.finish();
+    this.empty(status);
   }
 
   private whole(body: Uint8Array, type: string): void {
-    this.mustBeOpen();
+    if (!this.isOpen()) return;
     if (!this.named.includes('content-type')) this.lines += `Content-Type: ${type}\r\n`;
     this.length = body.length;
     this.finishHead(this.isHead || isBodiless(this.status) ? null : body);
     this.finish();
-  }
-
-  private mustBeOpen(): void {
-    if (this.state !== OPEN)
-      throw new Error(this.state === IDLE ? 'the response is over' : 'the head has been sent already');
-  }
-
-  /** @internal Whether the short way is open: nothing set, nothing sent. */
-  get plain(): boolean {
-    return (
-      this.state === OPEN &&
-      this.status === 200 &&
-      this.lines === '' &&
-      this.keepAlive &&
-      !this.isHead &&
-      this.versionMinor === 1
-    );
   }
 
   /** @internal The short way wrote everything. */
@@ -197,72 +84,60 @@ export class Response {
     this.finish();
   }
 
-  /** @internal */
-  get ownerKeepsAlive(): boolean {
-    return this.owner.mayKeepAlive();
+  /**
+   * @internal A plain 200 of known content: `tail` is everything behind the Date's value. False where that way is not open or
+   * the content is too large for it.
+   */
+  prepared(tail: Uint8Array, content: Uint8Array | null): boolean {
+    if (content === null || !this.templates.prepared(this, this.connection, tail, content)) return false;
+    this.shortDone(content.length);
+    return true;
   }
 
-  /** Writes the head, and the body behind it where it is small, into the connection. */
-  private finishHead(body: Uint8Array | null): void {
-    const bodiless = isBodiless(this.status);
-    let head = statusLine(this.status) + this.templates.common(this.named) + this.lines;
-    if (this.length >= 0) {
-      if (!bodiless) head += `Content-Length: ${this.length}\r\n`;
-    } else if (!bodiless) {
+  /**
+   * @internal Decides how an answer whose head is written elsewhere (a relayed one) is framed, and counts that head as sent.
+   * `length` is what the head announces, -1 where only the end tells. Read `isChunked` and `keepsAlive` afterwards.
+   */
+  relayed(status: number, length: number): void {
+    if (!this.isOpen()) return;
+    this.status = status;
+    this.length = length;
+    if (length < 0 && this.hasContent) {
       if (this.versionMinor === 0) this.keepAlive = false;
-      else {
-        this.chunked = true;
-        head += 'Transfer-Encoding: chunked\r\n';
-      }
+      else this.chunked = true;
     }
     if (this.keepAlive && !this.owner.mayKeepAlive()) this.keepAlive = false;
-    if (!this.keepAlive) head += 'Connection: close\r\n';
-    else if (this.versionMinor === 0) head += 'Connection: keep-alive\r\n';
-    head += '\r\n';
     this.state = STREAMING;
-    const connection = this.connection;
-    const length = body === null ? 0 : body.length;
-    if (head.length + length <= SHORT_BYTES_MAX) {
-      const at = connection.reserve(head.length + length);
-      if (at >= 0) {
-        const memory = connection.context.runtime.engine.memory;
-        writeLatin1(memory, at, head);
-        if (body !== null) memory.set(body, at + head.length);
-        this.bodyBytes = length;
-        connection.commit(head.length + length);
-        return;
-      }
-    }
-    connection.write(latin1(head));
-    if (body !== null && length > 0) {
-      this.bodyBytes = length;
-      connection.write(body);
-    }
+  }
+
+  /** @internal Counts content that went past this object without framing. */
+  passed(length: number): void {
+    this.count(length);
+  }
+
+  /** @internal Trailer lines that were checked by whoever made them. */
+  rawTrailers(lines: string): void {
+    this.trailerLines += lines;
+  }
+
+  /** @internal For an answer that brings no Date. */
+  get dateLine(): string {
+    return this.templates.date();
   }
 
   /** Sends the head now; the body follows by `write`, or by the connection itself for those who move it without copies. */
   flushHead(): void {
-    if (this.state !== OPEN) return;
-    this.finishHead(null);
-  }
-
-  /** Whether what is written carries chunk framing. Known once the head has been sent. */
-  get isChunked(): boolean {
-    return this.chunked;
-  }
-
-  /** Whether content may be sent at all (not for HEAD, 204, 304). */
-  get hasContent(): boolean {
-    return !this.isHead && !isBodiless(this.status);
+    if (this.state === OPEN) this.finishHead(null);
   }
 
   /**
-   * Streams content. Returns false when the client lags: go on after `drained`.
+   * Streams content. Returns false when the client lags (go on after `drained`) or is gone (`finished` says so). Up to a block
+   * (16 KB) is copied; of a larger chunk the memory itself is sent and must not change until it has left.
    * @throws Error for more content than `contentLength` announced
    */
   write(chunk: Uint8Array | string): boolean {
     if (this.state === OPEN) this.flushHead();
-    if (this.state !== STREAMING) return false;
+    if (this.state !== STREAMING || !this.connection.writable) return false;
     const bytes = typeof chunk === 'string' ? encoder.encode(chunk) : chunk;
     if (bytes.length === 0 || !this.hasContent) return true;
     this.count(bytes.length);
@@ -284,7 +159,7 @@ export class Response {
   beforeBlock(length: number): void {
     if (this.state === OPEN) this.flushHead();
     this.count(length);
-    if (this.chunked) this.chunkHead(length);
+    if (this.chunked && this.connection.writable) this.chunkHead(length);
   }
 
   /** @internal */
@@ -302,9 +177,12 @@ export class Response {
     }
   }
 
-  /** A trailer field, sent behind a chunked body. */
+  /**
+   * A trailer field, sent behind a chunked body; of another one, and by HTTP/1.0, it is not sent.
+   * @throws TypeError for fields that must not trail (RFC 9110 section 6.5.1), and as `header` does
+   */
   trailer(name: string, value: string): this {
-    checkField(name, value);
+    checkTrailer(name, value);
     this.trailerLines += `${name}: ${value}\r\n`;
     return this;
   }
@@ -315,9 +193,13 @@ export class Response {
    */
   file(descriptor: number, offset: number, length: number, done: () => void): void {
     if (this.state === OPEN) this.flushHead();
+    const connection = this.connection;
+    if (this.state !== STREAMING || !connection.writable || !this.hasContent || length === 0) {
+      done();
+      return;
+    }
     this.count(length);
     if (this.chunked) this.chunkHead(length);
-    const connection = this.connection;
     connection.writeFile(descriptor, offset, length, (sent) => {
       done();
       if (sent < length) connection.destroy();
@@ -325,19 +207,9 @@ export class Response {
     if (this.chunked) connection.write(CRLF);
   }
 
-  /**
-   * @internal A plain 200 of known content: `tail` is everything behind the Date's value. False where that way is not open or
-   * the content is too large for it.
-   */
-  prepared(tail: Uint8Array, content: Uint8Array | null): boolean {
-    if (content === null || !this.templates.prepared(this, this.connection, tail, content)) return false;
-    this.shortDone(content.length);
-    return true;
-  }
-
-  /** Ends the answer. */
+  /** Ends the answer. Once it is complete this does nothing. */
   end(chunk?: Uint8Array | string): void {
-    if (this.state === DONE || this.state === IDLE) return;
+    if (this.state === DONE || this.state === IDLE || this.state === GONE) return;
     if (this.state === OPEN && chunk === undefined && this.length < 0) this.length = 0;
     if (chunk !== undefined && this.state === OPEN && this.length < 0) {
       const bytes = typeof chunk === 'string' ? encoder.encode(chunk) : chunk;
@@ -360,20 +232,60 @@ export class Response {
 
   /** Breaks the answer off so that the client sees it is incomplete. */
   abort(): void {
-    if (this.state === DONE || this.state === IDLE) return;
-    this.state = DONE;
+    if (this.state === DONE || this.state === IDLE || this.state === GONE) return;
+    // Content that ends with the connection would look complete behind an orderly end.
+    const endsWithConnection = this.state === STREAMING && !this.chunked && this.length < 0;
+    this.state = GONE;
     this.keepAlive = false;
-    this.connection.reset();
+    if (endsWithConnection) this.connection.reset();
+    else this.connection.destroy();
   }
 
-  private finish(): void {
+  /**
+   * Answers 101 and gives the connection to `handler`, whose `open` is called first; then it hears what came behind the
+   * request, and everything after. The connection is no longer the server's: neither its timeouts nor its end.
+   *
+   * ```ts
+   * '/echo': (_request, response) => response.upgrade('echo', { data(connection, chunk) { connection.write(chunk); } })
+   * ```
+   * @throws Error where the client did not offer the protocol in Upgrade, or the head has been sent
+   */
+  upgrade<Data = unknown>(protocol: string, handler: ConnectionHandler<Data>): Connection<Data> {
+    const connection = this.connection as Connection<Data>;
+    if (!this.isOpen()) return connection;
+    connection.write(this.switchingHead(protocol));
+    this.takeover(handler);
+    return connection;
+  }
+
+  /** @internal Ends HTTP on the connection: `handler` hears what came behind the request, and everything after. */
+  takeover<Data>(handler: ConnectionHandler<Data>): void {
     this.state = DONE;
-    this.owner.responded();
+    const rest = this.owner.detach();
+    handOver(this.connection as Connection<Data>, handler, rest);
   }
 
-  /** Calls back once when what waits has fallen to the low mark after a `write` answered false. */
-  drained(callback: () => void): void {
-    this.onDrain = callback;
+  /**
+   * Tells once when what waits has fallen to the low mark after a `write` answered false. The promise resolves too when the
+   * client goes away; the callback is not called then.
+   */
+  drained(): Promise<void>;
+  drained(callback: () => void): void;
+  drained(callback?: () => void): Promise<void> | void {
+    if (callback !== undefined) {
+      this.onDrain = callback;
+      return;
+    }
+    if (this.state >= DONE || this.connection.destroyed || this.connection.bytesQueued === 0) return Promise.resolve();
+    this.connection.wantDrain();
+    return new Promise((resolve) => {
+      this.onDrain = resolve;
+      const onClose = this.onClose;
+      this.onClose = () => {
+        resolve();
+        onClose?.();
+      };
+    });
   }
 
   /** Calls back when the client went away before the answer was complete. */
@@ -391,29 +303,10 @@ export class Response {
 
   /** @internal */
   gone(): void {
-    this.state = DONE;
+    this.state = GONE;
     const callback = this.onClose;
     this.onClose = null;
     this.onDrain = null;
     callback?.();
   }
-}
-
-function checkField(name: string, value: string): void {
-  let valid = name.length > 0;
-  for (let index = 0; index < name.length; index++) if (TOKEN[name.charCodeAt(index)] !== 1) valid = false;
-  if (!valid) throw new TypeError(`'${name}' is no field name (RFC 9110 section 5.1)`);
-  for (let index = 0; index < value.length; index++) {
-    if (FIELD_VALUE[value.charCodeAt(index)] !== 1)
-      throw new TypeError(`the value of ${name} has a character that no field may carry`);
-  }
-}
-
-/** Strings of the head are ISO 8859-1: every character one octet. */
-export function writeLatin1(memory: Uint8Array, at: number, value: string): void {
-  for (let index = 0; index < value.length; index++) memory[at + index] = value.charCodeAt(index);
-}
-
-export function latin1(value: string): Uint8Array {
-  return Buffer.from(value, 'latin1');
 }

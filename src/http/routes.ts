@@ -23,6 +23,14 @@ export interface Route {
 const SLASH = 0x2f;
 const DOT = 0x2e;
 const PERCENT = 0x25;
+const BACKSLASH = 0x5c;
+const ENCODED = /%[0-9a-f]{2}/gi;
+/** Encodings that no segment may have: of a slash, a backslash, a control character, or beyond ASCII. */
+const FORBIDDEN = /%(?:2f|5c|[01].|7f|[89a-f].)/i;
+/** What some take for a separator. */
+const SEPARATOR = /%2f|%5c|\\/gi;
+const UNREADABLE = /%(?:[01].|7f|[89a-f].)/gi;
+const BEYOND_ASCII = /[\x80-\xff]/g;
 
 interface Compiled {
   readonly octets: Uint8Array;
@@ -66,25 +74,50 @@ export class Routes {
   }
 
   private findResolved(request: Request): Handler | null {
+    request.resolved = null;
     const verdict = resolvePath(request.path);
-    if (!verdict.ok) return null;
-    const path = verdict.path;
-    for (const route of this.compiled) {
-      if (route.below ? !path.startsWith(route.path) : path !== route.path) continue;
-      request.restStart = route.path.length;
-      request.resolved = path;
-      return route.handler;
-    }
+    if (!verdict.ok) return verdict.refusal === 'above-root' ? null : this.findUnclear(request);
+    const route = this.match(verdict.path);
+    if (route === null) return null;
+    request.restStart = route.path.length;
+    request.resolved = verdict.path;
+    return route.handler;
+  }
+
+  private match(path: string): Compiled | null {
+    for (const route of this.compiled)
+      if (route.below ? path.startsWith(route.path) : path === route.path) return route;
     return null;
+  }
+
+  /**
+   * A path whose meaning depends on the reader (an encoded slash, a backslash, octets that are no UTF-8). A route takes it
+   * only where every reading leads to the same one.
+   */
+  private findUnclear(request: Request): Handler | null {
+    const path = request.path;
+    // `*` and the authority-form have no path: they are for the server as a whole.
+    if (!path.startsWith('/')) return this.match('/')?.handler ?? null;
+    const kept = this.reading(path.replace(ENCODED, (encoded) => (FORBIDDEN.test(encoded) ? '~' : encoded)));
+    const split = this.reading(path.replace(SEPARATOR, '/').replace(UNREADABLE, '~'));
+    if (kept === null || kept !== split || !path.startsWith(kept.path)) return null;
+    request.restStart = kept.path.length;
+    return kept.handler;
+  }
+
+  private reading(path: string): Compiled | null {
+    const verdict = resolvePath(path.replaceAll('\\', '~').replace(BEYOND_ASCII, '~'));
+    return verdict.ok ? this.match(verdict.path) : null;
   }
 }
 
-/** Whether the spelling may differ from the meaning: an encoding, an empty or a dot segment. */
+/** Whether the spelling may differ from the meaning: an encoding, a backslash, an empty or a dot segment. */
 function needsResolving(bytes: Uint8Array, start: number, end: number): boolean {
   let before = 0;
   for (let position = start; position < end; position++) {
     const octet = bytes[position];
-    if (octet === PERCENT || (before === SLASH && (octet === SLASH || octet === DOT))) return true;
+    if (octet === PERCENT || octet === BACKSLASH || (before === SLASH && (octet === SLASH || octet === DOT)))
+      return true;
     before = octet;
   }
   // An empty path (absolute-form without one) means `/`.

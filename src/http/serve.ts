@@ -28,12 +28,17 @@ export class Serving {
     return this.listener.engine;
   }
 
-  /** Accepts no more, completes the answers under way, closes idle connections; resolves when all are gone. */
-  async close(): Promise<void> {
+  /**
+   * Accepts no more, completes the answers under way, closes idle connections; resolves when all are gone. Those that last
+   * longer than `graceMs` (default 30,000), upgraded ones among them, are cut.
+   */
+  async close(graceMs = 30_000): Promise<void> {
     this.server.draining = true;
     const closed = this.listener.close();
     this.server.closeIdle(this.listener);
+    const timer = setTimeout(() => void this.listener.abort(), graceMs);
     await closed;
+    clearTimeout(timer);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

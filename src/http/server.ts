@@ -8,34 +8,20 @@
 import { RECEIVED_DONE, RECEIVED_KEEP, RECEIVED_QUIET } from '../engine/engine.ts';
 import type { Connection, ConnectionHandler } from '../net/connection.ts';
 import type { Listener } from '../net/listener.ts';
+import { PEER_ENDED } from '../net/states.ts';
 import { BodyError } from './body.ts';
 import { Exchange } from './exchange.ts';
-import { type HeadLimits, lineEndsIn } from './head.ts';
+import { lineEndsIn } from './head.ts';
 import { HeadTemplates } from './head-templates.ts';
+import { latin1 } from './latin1.ts';
+import { defaultLimits, type HttpLimits } from './limits.ts';
 import type { Request } from './request.ts';
 import type { Response } from './response.ts';
-import type { Handler, Routes } from './routes.ts';
+import type { Routes } from './routes.ts';
 import { reasonPhrase } from './status.ts';
+import { deliver } from './takeover.ts';
 
-export interface HttpLimits extends HeadLimits {
-  /** Bytes of a body; more is 413. Default 10 MB. */
-  readonly bodySize: number;
-  /** From the first byte of a head to its end, in ms; longer is 408. Default 10,000. */
-  readonly headTimeoutMs: number;
-  /** Between two parts of a body, in ms; longer is 408. Default 60,000. */
-  readonly bodyTimeoutMs: number;
-  /** A connection without a request, in ms. Default 75,000. */
-  readonly idleTimeoutMs: number;
-}
-
-export const defaultLimits: HttpLimits = {
-  headSize: 16384,
-  headerCount: 100,
-  bodySize: 10 * 1024 * 1024,
-  headTimeoutMs: 10_000,
-  bodyTimeoutMs: 60_000,
-  idleTimeoutMs: 75_000,
-};
+export { defaultLimits, type HttpLimits } from './limits.ts';
 
 export interface HttpServerOptions {
   readonly limits?: Partial<HttpLimits>;
@@ -50,8 +36,8 @@ export interface HttpServerOptions {
 }
 
 const SPARE_EXCHANGES_MAX = 256;
-/** Requests answered of one receive before others have their turn is bounded by the block's size; of waiting octets by this. */
-const WAITING_BYTES_MAX = 65536;
+/** The first octets of a head are always looked at, so that garbage is refused although no line has ended. */
+const FIRST_BYTES = 32;
 
 export class HttpServer {
   limits: HttpLimits;
@@ -65,7 +51,6 @@ export class HttpServer {
   private routes: Routes;
   private readonly options: HttpServerOptions;
   private readonly spare: Exchange[] = [];
-  private readonly connections = new Set<Connection>();
 
   constructor(routes: Routes, options: HttpServerOptions = {}) {
     this.routes = routes;
@@ -76,7 +61,7 @@ export class HttpServer {
       open: (connection) => connection.setTimeout(this.limits.idleTimeoutMs),
       receive: (connection, memory, start, end) => this.receive(connection, memory, start, end),
       end: (connection) => this.ended(connection),
-      drain: (connection) => connection.data === undefined || connection.data.response.drain(),
+      drain: (connection) => this.drained(connection),
       timeout: (connection) => this.timedOut(connection),
       close: (connection) => this.closed(connection),
     };
@@ -86,25 +71,31 @@ export class HttpServer {
   reconfigure(routes: Routes, limits: HttpLimits): void {
     this.routes = routes;
     this.limits = limits;
+    // Their chunk decoders have the old limits.
+    this.spare.length = 0;
   }
 
-  /** Closes the connections of a listener that have no request under way. */
+  /** Closes the connections of a listener that have no request under way. Upgraded ones are their handlers' business. */
   closeIdle(listener: Listener): void {
-    for (const connection of listener.connections) if (connection.data === undefined) connection.close();
+    const handler = this.handler as ConnectionHandler;
+    for (const connection of listener.connections) {
+      if (connection.data === undefined && connection.handler === handler) connection.close();
+    }
   }
 
   private receive(connection: Connection<Exchange>, memory: Uint8Array, start: number, end: number): number {
     const exchange = connection.data;
     if (exchange === undefined) return this.readRequests(connection, memory, start, end);
+    if (!connection.writable) return RECEIVED_QUIET;
     if (exchange.headPartial) return this.continueHead(connection, exchange, memory, start, end);
-    return this.continueBody(connection, exchange, memory, start, end, true);
+    return this.continueBody(connection, exchange, memory, start, end);
   }
 
-  private take(): Exchange {
-    return this.spare.pop() ?? new Exchange(this);
-  }
-
-  private giveBack(exchange: Exchange): void {
+  private release(exchange: Exchange): void {
+    if (exchange.promised) {
+      exchange.released = true;
+      return;
+    }
     exchange.recycle();
     if (this.spare.length < SPARE_EXCHANGES_MAX) this.spare.push(exchange);
   }
@@ -113,12 +104,16 @@ export class HttpServer {
   private readRequests(connection: Connection<Exchange>, bytes: Uint8Array, start: number, end: number): number {
     let quiet = RECEIVED_QUIET;
     let position = start;
-    while (position < end && !connection.destroyed && connection.writable) {
-      const exchange = this.take();
+    while (position < end && connection.writable) {
+      const exchange = this.spare.pop() ?? new Exchange(this);
+      if (connection.bytesQueued > connection.context.highWaterBytes) {
+        this.stall(connection, exchange, bytes, position, end);
+        return quiet;
+      }
       const next = exchange.request.head.parse(bytes, position, end, this.limits);
       if (next <= 0) {
         if (next < 0) {
-          this.giveBack(exchange);
+          this.release(exchange);
           this.refuse(connection, -next);
           return RECEIVED_DONE;
         }
@@ -126,24 +121,48 @@ export class HttpServer {
         return quiet;
       }
       if (exchange.request.head.contentLength > this.limits.bodySize) {
-        this.giveBack(exchange);
+        this.release(exchange);
         this.refuse(connection, 413);
         return RECEIVED_DONE;
       }
       exchange.begin(connection as Connection);
       if (!this.handle(exchange, bytes)) quiet = RECEIVED_DONE;
       if (exchange.complete) {
-        this.giveBack(exchange);
+        this.release(exchange);
         position = next;
         continue;
       }
-      exchange.keep(bytes, position, next);
-      connection.data = exchange;
-      this.requestLasts(connection, exchange);
-      this.continueBody(connection, exchange, bytes, next, end, false);
-      return RECEIVED_DONE;
+      quiet = RECEIVED_DONE;
+      position = this.last(connection, exchange, bytes, position, next, end);
     }
     return quiet;
+  }
+
+  /** The request `bytes[start, next)` lasts beyond the handler's call. Answers where to read on: `end` while it lasts. */
+  private last(
+    connection: Connection<Exchange>,
+    exchange: Exchange,
+    bytes: Uint8Array,
+    start: number,
+    next: number,
+    end: number,
+  ): number {
+    let position = next;
+    if (!exchange.detached) {
+      exchange.keep(bytes, start, next);
+      connection.data = exchange;
+      connection.setTimeout(exchange.request.body.complete ? this.limits.idleTimeoutMs : this.limits.bodyTimeoutMs);
+      if (exchange.isAnswered) exchange.discardBody();
+      position = this.feed(connection, exchange, bytes, next, end, false);
+    }
+    if (exchange.detached) {
+      deliver(connection, bytes, position, end);
+      this.release(exchange);
+      return end;
+    }
+    if (connection.data !== exchange) return position;
+    this.hold(connection, exchange, bytes, position, end);
+    return end;
   }
 
   /** An incomplete head waits, at most `headTimeoutMs` from now. */
@@ -155,9 +174,26 @@ export class HttpServer {
     end: number,
   ): void {
     exchange.headPartial = true;
-    exchange.store(bytes, start, end);
+    exchange.waiting.add(bytes, start, end);
     connection.data = exchange;
     connection.setDeadline(this.limits.headTimeoutMs);
+  }
+
+  /** More waits to be sent than the client takes: nothing further is begun until that has gone out. */
+  private stall(
+    connection: Connection<Exchange>,
+    exchange: Exchange,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    exchange.headPartial = true;
+    exchange.stalled = true;
+    exchange.waiting.add(bytes, start, end);
+    connection.data = exchange;
+    connection.pause();
+    connection.wantDrain();
+    connection.setTimeout(this.limits.idleTimeoutMs);
   }
 
   private continueHead(
@@ -167,21 +203,26 @@ export class HttpServer {
     start: number,
     end: number,
   ): number {
-    const worthwhile = lineEndsIn(memory, start, end) || exchange.waiting.length + end - start >= this.limits.headSize;
-    exchange.store(memory, start, end);
-    // Garbage is refused at its first octet, also before a line has ended: the first line is always looked at.
-    if (!worthwhile && exchange.waiting.length > 32) return RECEIVED_QUIET;
-    const bytes = exchange.waiting;
-    const next = exchange.request.head.parse(bytes, 0, bytes.length, this.limits);
+    const waiting = exchange.waiting;
+    const first = waiting.length <= FIRST_BYTES;
+    waiting.add(memory, start, end);
+    if (!first && waiting.length < this.limits.headSize && !lineEndsIn(memory, start, end)) return RECEIVED_QUIET;
+    const next = exchange.request.head.parse(waiting.view(), 0, waiting.length, this.limits);
     if (next === 0) return RECEIVED_QUIET;
+    return this.reread(connection, exchange);
+  }
+
+  /** Begins again with octets that were kept for an exchange whose handler has not been called. */
+  private reread(connection: Connection<Exchange>, exchange: Exchange): number {
+    const bytes = exchange.waiting.take();
     connection.data = undefined;
-    this.giveBack(exchange);
+    this.release(exchange);
     connection.setTimeout(this.limits.idleTimeoutMs);
     return this.readRequests(connection, bytes, 0, bytes.length);
   }
 
-  /** Octets for an exchange under way: its body first, then whatever follows waits or is read. */
-  private continueBody(
+  /** Gives octets to the body of the exchange under way. Answers the offset behind them; the exchange may be over then. */
+  private feed(
     connection: Connection<Exchange>,
     exchange: Exchange,
     bytes: Uint8Array,
@@ -189,27 +230,32 @@ export class HttpServer {
     end: number,
     whole: boolean,
   ): number {
-    if (exchange.waiting.length > 0 || exchange.bodyPaused) {
-      this.hold(connection, exchange, bytes, start, end);
-      return RECEIVED_QUIET;
-    }
     const position = exchange.receive(bytes, start, end, whole);
-    const answer = (exchange.quiet ? RECEIVED_QUIET : RECEIVED_DONE) | (exchange.kept ? RECEIVED_KEEP : 0);
     if (position < 0) {
       this.bodyBroken(connection, exchange, -position);
-      return answer;
+      return end;
     }
-    if (connection.destroyed || connection.data !== exchange) {
-      // The answer came with the body's end and the connection went on to what follows.
-      if (!connection.destroyed && position < end) return answer | this.readRequests(connection, bytes, position, end);
-      return answer;
+    if (exchange.complete && connection.data === exchange) this.conclude(connection, exchange);
+    return position;
+  }
+
+  /** Octets for an exchange under way: its body first, then whatever follows waits or is read. */
+  private continueBody(
+    connection: Connection<Exchange>,
+    exchange: Exchange,
+    memory: Uint8Array,
+    start: number,
+    end: number,
+  ): number {
+    if (exchange.waiting.length > 0) {
+      this.hold(connection, exchange, memory, start, end);
+      return RECEIVED_QUIET;
     }
-    if (exchange.complete) {
-      this.conclude(connection, exchange);
-      if (position < end) this.readRequests(connection, bytes, position, end);
-    } else {
-      this.hold(connection, exchange, bytes, position, end);
-    }
+    const position = this.feed(connection, exchange, memory, start, end, true);
+    const answer = (exchange.quiet ? RECEIVED_QUIET : RECEIVED_DONE) | (exchange.kept ? RECEIVED_KEEP : 0);
+    if (exchange.detached) deliver(connection, memory, position, end);
+    else if (connection.data === exchange) this.hold(connection, exchange, memory, position, end);
+    else if (position < end) this.goOn(connection, memory, position, end);
     return answer;
   }
 
@@ -221,23 +267,46 @@ export class HttpServer {
     start: number,
     end: number,
   ): void {
-    if (start === end) return;
-    if (exchange.waiting.length + end - start > WAITING_BYTES_MAX) connection.destroy();
-    exchange.store(bytes, start, end);
+    if (start === end || connection.data !== exchange) return;
+    exchange.waiting.add(bytes, start, end);
     connection.pause();
   }
 
   /** The body has a taker, or goes on after a pause: what waited comes first. */
   bodyWanted(exchange: Exchange): void {
     const connection = exchange.connection as Connection<Exchange>;
-    if (connection.data !== exchange || connection.destroyed) return;
-    const waiting = exchange.waiting;
-    if (waiting.length > 0) {
-      exchange.waiting = waiting.subarray(0, 0);
-      this.continueBody(connection, exchange, waiting, 0, waiting.length, false);
+    if (connection.data !== exchange || !connection.writable) return;
+    const waiting = exchange.waiting.take();
+    const position = this.feed(connection, exchange, waiting, 0, waiting.length, false);
+    if (exchange.detached) {
+      deliver(connection, waiting, position, waiting.length);
+    } else if (connection.data === exchange) {
+      this.hold(connection, exchange, waiting, position, waiting.length);
+      this.regulate(connection);
+    } else {
+      this.goOn(connection, waiting, position, waiting.length);
     }
-    if (connection.data !== exchange || exchange.bodyPaused || exchange.waiting.length > 0) return;
-    connection.resume();
+  }
+
+  /** An exchange is over: reads on with the octets that came behind it. */
+  private goOn(connection: Connection<Exchange>, bytes: Uint8Array, start: number, end: number): void {
+    if (connection.destroyed || connection.data !== undefined) return;
+    this.readRequests(connection, bytes, start, end);
+    this.regulate(connection);
+  }
+
+  /** Whether the client may send follows from what there is to do. */
+  private regulate(connection: Connection<Exchange>): void {
+    const exchange = connection.data;
+    if (!connection.writable) return;
+    if (exchange === undefined) {
+      if ((connection.state & PEER_ENDED) !== 0) connection.end();
+      else connection.resume();
+    } else if (exchange.headPartial) {
+      if (!exchange.stalled) connection.resume();
+    } else if (exchange.waiting.length === 0 && !exchange.bodyPaused) {
+      connection.resume();
+    }
   }
 
   /** Calls the handler. Answers whether no foreign promise or tick can be waiting. */
@@ -250,42 +319,55 @@ export class HttpServer {
         this.answerStatus(response, 404);
         return true;
       }
-      const promise = handler(request, response);
+      const promise: unknown = handler(request, response);
       if (promise === undefined) return response.finished;
-      promise.then(
-        () => this.settled(exchange, response),
-        (error: unknown) => this.handlerFailed(exchange, error),
-      );
-      return false;
+      if (promise instanceof Promise) this.await(exchange, promise);
     } catch (error) {
       this.handlerFailed(exchange, error);
-      return false;
     }
+    return false;
+  }
+
+  private await(exchange: Exchange, promise: Promise<void>): void {
+    exchange.promised = true;
+    promise.then(
+      () => this.settled(exchange),
+      (error: unknown) => {
+        this.handlerFailed(exchange, error);
+        this.settled(exchange);
+      },
+    );
   }
 
   /** A handler that returned a promise is through: an answer that it did not complete never will be. */
-  private settled(exchange: Exchange, response: Response): void {
-    if (exchange.response === response && !response.finished && exchange.lasts && response.headSent) response.end();
+  private settled(exchange: Exchange): void {
+    const { request, response } = exchange;
+    if (!exchange.released && !exchange.detached) {
+      request.body.abandon();
+      if (!response.headSent) this.handlerFailed(exchange, new Error('the handler ended without an answer'));
+      else response.end();
+    }
+    // Only now may another request use it.
+    exchange.promised = false;
+    if (exchange.released) this.release(exchange);
   }
 
   private handlerFailed(exchange: Exchange, error: unknown): void {
     const { request, response } = exchange;
-    this.options.failed?.(error, request);
+    const isClients = error instanceof BodyError;
+    if (!isClients) this.options.failed?.(error, request);
     if (response.finished) return;
-    if (response.headSent) response.abort();
-    else this.answerStatus(response, error instanceof BodyError ? error.status : 500);
+    if (response.headSent) {
+      response.abort();
+      return;
+    }
+    response.resetFields();
+    this.answerStatus(response, isClients ? error.status : 500);
   }
 
   private answerStatus(response: Response, status: number): void {
     response.status = status;
-    response.bytes(Buffer.from(`${status} ${reasonPhrase(status)}\n`, 'latin1'), 'text/plain; charset=utf-8');
-  }
-
-  /** A request lasts beyond the call that began it: the client is heard for its body, not for its silence. */
-  private requestLasts(connection: Connection<Exchange>, exchange: Exchange): void {
-    this.connections.add(connection as Connection);
-    connection.setTimeout(exchange.request.body.complete ? 0 : this.limits.bodyTimeoutMs);
-    if (exchange.answeredEarly) exchange.discardBody();
+    response.bytes(latin1(`${status} ${reasonPhrase(status)}\n`), 'text/plain; charset=utf-8');
   }
 
   /** The exchange's answer is written. */
@@ -293,36 +375,43 @@ export class HttpServer {
     this.requests++;
     this.options.observe?.(exchange.request, exchange.response);
     const connection = exchange.connection as Connection<Exchange>;
-    const close = !exchange.response.keepsAlive;
-    if (close) connection.close();
+    if (!exchange.response.keepsAlive) connection.close();
+    // Within the handler's first call, `readRequests` goes on by itself.
     if (connection.data !== exchange) return;
-    if (!exchange.complete) {
-      exchange.discardBody();
+    if (!exchange.request.body.complete) {
+      if (!exchange.request.body.taken) exchange.discardBody();
       this.bodyWanted(exchange);
       return;
     }
+    const waiting = exchange.waiting.take();
     this.conclude(connection, exchange);
-    const waiting = exchange.waiting;
-    this.giveBack(exchange);
-    if (close || connection.destroyed) return;
-    if (waiting.length > 0) this.readRequests(connection, waiting, 0, waiting.length);
-    if (connection.data === undefined) connection.resume();
+    this.goOn(connection, waiting, 0, waiting.length);
   }
 
+  /** The connection of the exchange has left HTTP. */
+  detached(exchange: Exchange): void {
+    this.requests++;
+    this.options.observe?.(exchange.request, exchange.response);
+  }
+
+  /** Both the request and its answer are complete: the connection holds nothing any more. */
   private conclude(connection: Connection<Exchange>, exchange: Exchange): void {
-    if (connection.data === exchange) connection.data = undefined;
-    this.connections.delete(connection as Connection);
-    if (!connection.destroyed && connection.writable) connection.setTimeout(this.limits.idleTimeoutMs);
+    connection.data = undefined;
+    this.release(exchange);
+    if (connection.writable) connection.setTimeout(this.limits.idleTimeoutMs);
   }
 
+  /** What the client sends is no body, too much, or too late: says so where the answer has not begun, and closes. */
   private bodyBroken(connection: Connection<Exchange>, exchange: Exchange, status: number): void {
-    exchange.request.body.fail(new BodyError(status, `the body's framing is broken or it is too large (${status})`));
-    if (exchange.response.headSent) {
+    connection.setTimeout(this.limits.idleTimeoutMs);
+    const response = exchange.response;
+    if (!response.headSent) {
+      response.resetFields();
+      this.answerStatus(response.closeAfter(), status);
+    } else {
       connection.close();
-      return;
     }
-    exchange.response.closeAfter();
-    this.answerStatus(exchange.response, status);
+    exchange.request.body.fail(new BodyError(status, `the body is broken, too large or too slow (${status})`));
   }
 
   /** Refuses what is no request: answers and closes, and reads nothing further. */
@@ -331,42 +420,48 @@ export class HttpServer {
     const reason = reasonPhrase(status);
     const body = `${status} ${reason}\n`;
     const head = `HTTP/1.1 ${status} ${reason}\r\n${this.templates.common([])}Content-Type: text/plain; charset=utf-8\r\n`;
-    connection.write(
-      Buffer.from(`${head}Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`, 'latin1'),
-    );
+    connection.write(latin1(`${head}Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`));
+    connection.setTimeout(this.limits.idleTimeoutMs);
     connection.close();
   }
 
   /** The client ended its side. What it asked before is answered. */
   private ended(connection: Connection<Exchange>): void {
     const exchange = connection.data;
-    if (exchange === undefined) {
-      connection.end();
-    } else if (exchange.headPartial || !exchange.request.body.complete) {
-      connection.destroy();
-    } else {
-      exchange.response.closeAfter();
-    }
+    if (exchange === undefined || exchange.headPartial) connection.end();
+    else if (!exchange.request.body.complete) this.bodyBroken(connection, exchange, 400);
+  }
+
+  /** What waited to be sent has gone out. */
+  private drained(connection: Connection<Exchange>): boolean {
+    const exchange = connection.data;
+    if (exchange === undefined) return true;
+    if (!exchange.stalled) return exchange.response.drain();
+    this.reread(connection, exchange);
+    this.regulate(connection);
+    return false;
   }
 
   private timedOut(connection: Connection<Exchange>): void {
     const exchange = connection.data;
-    if (exchange === undefined) {
-      connection.close();
-    } else if (exchange.headPartial) {
+    if (exchange?.headPartial === true && !exchange.stalled && connection.writable) {
       this.refuse(connection, 408);
-    } else if (!exchange.request.body.complete) {
+    } else if (connection.bytesQueued > 0 || !connection.writable) {
+      // It took nothing of its answer for the whole time.
+      connection.destroy();
+    } else if (exchange === undefined) {
+      connection.close();
+    } else if (exchange.awaitsBody) {
       this.bodyBroken(connection, exchange, 408);
+    } else {
+      // The handler's time, not the client's.
+      connection.setTimeout(this.limits.idleTimeoutMs);
     }
   }
 
   private closed(connection: Connection<Exchange>): void {
     const exchange = connection.data;
-    if (exchange === undefined) return;
     connection.data = undefined;
-    this.connections.delete(connection as Connection);
-    exchange.gone();
+    exchange?.gone();
   }
 }
-
-export type { Handler };
