@@ -3,10 +3,10 @@
  */
 import assert from 'node:assert/strict';
 import { SHUT_WR } from '../../src/kernel/constants.ts';
-import { closeDescriptor, shutdown } from '../../src/kernel/socket.ts';
+import { closeDescriptor, getsockname, shutdown } from '../../src/kernel/socket.ts';
 import { type Connection, connect, listen } from '../../src/net/index.ts';
 import { eachEngine, turns, until } from '../support/net.ts';
-import { HOST, pair, rawClose, rawConnect, rawReceive, rawSend } from '../support/pair.ts';
+import { HOST, pair, rawBind, rawClose, rawConnect, rawReceive, rawSend } from '../support/pair.ts';
 import { Recorder } from '../support/recorder.ts';
 
 const MEGABYTE = 1 << 20;
@@ -281,9 +281,17 @@ eachEngine('a descriptor closed behind our back is EBADF and one close, and its 
   closeDescriptor(number);
   const outcomes: (string | undefined)[] = [];
   connection.write('x', (error) => void outcomes.push((error as { code?: string } | null)?.code));
+  while (!connection.destroyed) await turns(1);
+  // The lowest free number is the next one that the kernel gives.
+  const owner = rawBind().descriptor;
+  assert.equal(owner, number);
   await client.heard('close');
+  await turns();
   assert.deepEqual(client.events, ['open', 'error:EBADF', 'close']);
   assert.deepEqual(outcomes, ['ECANCELED']);
+  assert.notEqual(getsockname(owner), null);
+  assert.equal(typeof getsockname(owner), 'object');
+  rawClose(owner);
   await finish();
 });
 

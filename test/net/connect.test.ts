@@ -4,8 +4,19 @@
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import * as node from 'node:net';
-import { IPPROTO_TCP, TCP_SYNCNT } from '../../src/kernel/constants.ts';
+import { RECEIVED_DONE, type Sink } from '../../src/engine/engine.ts';
+import * as loop from '../../src/engine/loop.ts';
+import { encodeAddress } from '../../src/kernel/address.ts';
+import {
+  AF_INET,
+  IPPROTO_TCP,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  TCP_SYNCNT,
+} from '../../src/kernel/constants.ts';
 import * as sockets from '../../src/kernel/socket.ts';
+import { addressOf } from '../../src/kernel/syscall.ts';
 import { type Connection, connect, listen } from '../../src/net/index.ts';
 import { eachEngine, openDescriptors, turns, until } from '../support/net.ts';
 import { deadPort, HOST, pair, rawBind, rawClose, rawConnect, rawListen, runChild } from '../support/pair.ts';
@@ -347,4 +358,42 @@ eachEngine("a connection to one of Node's own servers works like any other", asy
   await client.heard('close');
   assert.equal(client.text, 'there and back');
   await new Promise((resolve) => server.close(resolve));
+});
+
+eachEngine('a socket under care before it connects is not taken for connected', async (engine) => {
+  // An unconnected TCP socket polls as writable and hung up.
+  const { listener, finish } = await pair();
+  const heard: string[] = [];
+  const note =
+    (name: string) =>
+    (result?: number): number => {
+      heard.push(`${name}:${result}`);
+      return RECEIVED_DONE;
+    };
+  const sink: Sink = {
+    accepted: note('accepted'),
+    acceptFailed: note('acceptFailed'),
+    received: note('received'),
+    receiveEnded: note('receiveEnded'),
+    sent: note('sent'),
+    connected: note('connected'),
+    polled: note('polled'),
+    message: note('message'),
+    closed: note('closed'),
+  };
+  const descriptor = sockets.socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK);
+  const handle = engine.attach(descriptor, sink);
+  loop.reference();
+  await turns(10);
+  assert.deepEqual(heard, []);
+  const address = new Uint8Array(new ArrayBuffer(128));
+  const length = encodeAddress({ family: 'ipv4', address: HOST, port: listener.port }, address, 0);
+  engine.connect(handle, addressOf(address), length);
+  await until(() => heard.length > 0);
+  await turns();
+  assert.deepEqual(heard, ['connected:0']);
+  engine.close(handle);
+  await until(() => heard.length > 1);
+  loop.unreference();
+  await finish();
 });

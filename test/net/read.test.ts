@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { MSG_OOB } from '../../src/kernel/constants.ts';
 import { type Connection, connect, listen, RECEIVED_KEEP } from '../../src/net/index.ts';
-import { blocksOf, eachEngine, idleCalls, pattern, turns, until } from '../support/net.ts';
+import { blocksOf, eachEngine, idleCalls, pattern, readinessEngines, turns, until } from '../support/net.ts';
 import { HOST, pair, rawSend, runChild } from '../support/pair.ts';
 import { Recorder } from '../support/recorder.ts';
 
@@ -308,3 +308,32 @@ eachEngine('an iteration that begins after the peer ended is over at once', asyn
   for await (const _ of connection) assert.fail('there was nothing');
   await finish();
 });
+
+eachEngine(
+  'a receive that is interrupted or finds nothing is no event',
+  async (engine) => {
+    for (const errno of ['EAGAIN', 'EINTR']) {
+      const result = await runChild(
+        `net.useEngine('${engine.name}');
+         const events = [];
+         const handler = {
+           data(connection, chunk) { events.push(new TextDecoder().decode(chunk)); },
+           end() { events.push('end'); },
+           error(connection, error) { events.push(error.code); },
+         };
+         const listener = await net.listen({ host: '127.0.0.1' }, handler);
+         const client = net.connect({ host: '127.0.0.1', port: listener.port });
+         client.write('one');
+         while (events.length < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+         client.end('two');
+         for await (const chunk of client) void chunk;
+         await listener.close();
+         console.log(events.join());`,
+        { command: ['strace', '-f', '-qq', '-o', '/dev/null', '-e', `inject=recvfrom:error=${errno}:when=1+2`] },
+      );
+      assert.equal(result.output.trim(), 'one,two,end', `${errno}: ${result.errors}`);
+    }
+  },
+  // io_uring receives without a system call that could be made to fail.
+  { only: readinessEngines, timeoutMs: 30_000 },
+);
