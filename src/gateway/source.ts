@@ -116,8 +116,8 @@ export class Source {
     this.file = file;
     const control = CONTROL.exec(text);
     if (control !== null) this.#refuseControl(text, control.index);
-    // An empty log level: warnings are read from the document, not printed.
-    const options = { lineCounter: this.#lines, prettyErrors: false, stringKeys: true, logLevel: 'silent' } as const;
+    // Warnings are read from the document, not printed; `silent` would also hide a second document.
+    const options = { lineCounter: this.#lines, prettyErrors: false, stringKeys: true, logLevel: 'error' } as const;
     this.#document = parseDocument(text, options);
     const errors = this.#document.errors.filter((error) => error.code !== 'DUPLICATE_KEY');
     if (errors.length > 0) throw new ConfigurationError(this.#explainErrors(errors, text));
