@@ -45,7 +45,8 @@ export interface Sink {
 
 /** Something that is called once at the end of the current turn, in the order of asking. */
 export interface Job {
-  run(): void;
+  /** Answers true when foreign code ran, so that Node's queues are drained and its loop has its say before the next wait. */
+  run(): boolean | void;
 }
 
 /** Tells the engine when it has to wake for timers, and expires them. */

@@ -227,36 +227,32 @@ export abstract class DatagramOutgoing implements Job, Timed {
   }
 
   /** The engine's job: the end of the turn. */
-  run(): void {
+  run(): boolean {
     this.scheduled = false;
-    if (this.closing) return;
+    if (this.closing) return false;
     if (!this.blocked) this.flush();
-    if (this.outcomes.length > 0 || this.hasBatch || this.drainDue) this.tell();
-    if (this.queue.count > 0 && !this.blocked && !this.closing) {
-      this.flushSoon();
-      this.runtime.engine.hurry();
-    }
+    const telling = this.outcomes.length > 0 || this.hasBatch || this.drainDue;
+    if (telling) this.tell();
+    // Beyond the bound of one turn. Foreign code may not have run, but the loop has waited long enough.
+    const left = this.queue.count > 0 && !this.blocked && !this.closing;
+    if (left) this.runtime.timers.set(this.handle, this, 0.001, false);
+    return telling;
   }
 
   private get drainDue(): boolean {
     return this.needsDrain && this.queue.sizeBytes <= this.lowWaterBytes;
   }
 
-  /** Tells the program what happened. It runs as a job, so Node's queues and the loop have to hear of it too. */
+  /** Tells the program what happened. */
   private tell(): void {
     const outcomes = this.outcomes;
     if (outcomes.length > 0) this.outcomes = [];
-    try {
-      for (const outcome of outcomes) this.tellOutcome(outcome);
-      if (this.drainDue && !this.closing) {
-        this.needsDrain = false;
-        guarded(() => this.tellDrain());
-      }
-      if (!this.closing) guarded(() => this.tellBatch());
-    } finally {
-      this.runtime.engine.hurry();
-      shim.drain();
+    for (const outcome of outcomes) this.tellOutcome(outcome);
+    if (this.drainDue && !this.closing) {
+      this.needsDrain = false;
+      guarded(() => this.tellDrain());
     }
+    if (!this.closing) guarded(() => this.tellBatch());
   }
 
   private tellOutcome(outcome: Outcome): void {

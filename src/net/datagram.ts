@@ -23,7 +23,7 @@ import type { OwnedPath } from './unix-path.ts';
 
 /** About the message that is being delivered; valid during the call. */
 export interface MessageInfo {
-  /** The datagram was longer than any buffer (a Unix datagram above 66,000 bytes); the rest is gone. */
+  /** The datagram had more than 65,536 bytes, which only Unix datagrams can; the rest is gone. */
   readonly truncated: boolean;
   /** How many datagrams the kernel gave in one piece (GRO), this one among them. */
   readonly coalesced: number;
@@ -77,6 +77,8 @@ const TRANSIENT: ReadonlySet<number> = new Set(
   ].map((errno) => -errno),
 );
 
+/** No UDP datagram, and no train that GRO makes of several, is longer. */
+const MESSAGE_BYTES_MAX = 65536;
 const names = new Names();
 
 export class DatagramSocket extends DatagramOutgoing implements Sink {
@@ -122,7 +124,14 @@ export class DatagramSocket extends DatagramOutgoing implements Sink {
   message(nameStart: number, nameEnd: number, start: number, end: number, flags: number, segmentSize: number): void {
     if (this.closing) return;
     if (this.batched === 0 && this.handler.drained !== undefined) this.flushSoon();
-    this.info.truncated = (flags & constants.MSG_TRUNC) !== 0;
+    if ((flags & constants.MSG_TRUNC) !== 0) {
+      // Engines have a few bytes more or fewer of room; a program should not see which engine it runs on.
+      this.info.truncated = true;
+      this.info.coalesced = 1;
+      this.deliver(nameStart, nameEnd, start, Math.min(end, start + MESSAGE_BYTES_MAX));
+      return;
+    }
+    this.info.truncated = false;
     if (segmentSize <= 0 || end - start <= segmentSize) {
       this.info.coalesced = 1;
       this.deliver(nameStart, nameEnd, start, end);
@@ -252,6 +261,12 @@ export class DatagramSocket extends DatagramOutgoing implements Sink {
     const result = sockets.disconnect(this.descriptor);
     if (result < 0) throw new KernelError('connect', result, { object: this.describe() });
     this.hasPeer = false;
+    // The kernel gives a port that it chose itself away with the peer (__udp_disconnect); the socket is to keep its address.
+    const now = options.ownAddress(this.descriptor);
+    if (this.bound === null || this.bound.family === 'unix' || now === null || now.family === 'unix') return;
+    if (now.port !== 0) return;
+    const again = sockets.bind(this.descriptor, this.bound);
+    if (again < 0) throw new KernelError('bind', again, { object: this.describe(), ...options.portDetails(this.bound) });
   }
 
   // Options.

@@ -122,6 +122,24 @@ export abstract class Outgoing {
     this.flushSoon();
   }
 
+  /** Copies bytes [start, end) into the stream; for those that lie in the engine's memory no view is made. */
+  writeRange(bytes: Uint8Array, start: number, end: number): void {
+    if (!this.writable) return;
+    const engine = this.context.runtime.engine;
+    for (let position = start; position < end; ) {
+      const length = Math.min(end - position, engine.blockSize);
+      const at = this.reserve(length);
+      if (at < 0) {
+        this.append(bytes.slice(position, end));
+        return;
+      }
+      if (bytes === engine.memory) engine.memory.copyWithin(at, position, position + length);
+      else engine.memory.set(bytes.subarray(position, position + length), at);
+      this.commit(length);
+      position += length;
+    }
+  }
+
   /**
    * Sends a block that a receive left with us ({@link RECEIVED_KEEP}), bytes [start, end), without copying it. The block is
    * given back to the engine when sent.
@@ -187,13 +205,18 @@ export abstract class Outgoing {
     this.context.runtime.engine.defer(this);
   }
 
-  /** The engine's job: the end of the turn. */
-  run(): void {
+  /** The engine's job: the end of the turn. A write of nothing is told at once: then foreign code ran. */
+  run(): boolean {
     this.state &= ~states.QUEUED;
-    if ((this.state & (states.CONNECTING | states.CLOSING | states.CLOSED | states.CORKED)) !== 0) return;
+    if ((this.state & (states.CONNECTING | states.CLOSING | states.CLOSED | states.CORKED)) !== 0) return false;
     // What was written meanwhile waits for the send under way.
-    if ((this.state & states.SENDING) !== 0) this.context.runtime.engine.hurry();
-    else this.sendNext();
+    if ((this.state & states.SENDING) !== 0) {
+      this.context.runtime.engine.hurry();
+      return false;
+    }
+    const waiting = this.waiters !== null;
+    this.sendNext();
+    return waiting;
   }
 
   private sendNext(): void {
