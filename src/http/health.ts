@@ -28,6 +28,7 @@ export class HealthChecks {
   private readonly log: (line: string) => void;
   /** Results in a row that contradict what is believed, for each upstream. */
   private readonly contrary = new Map<Upstream, number>();
+  private readonly underWay = new Set<{ destroy(): void }>();
 
   constructor(upstreams: readonly Upstream[], options: HealthCheckOptions, log: (line: string) => void) {
     this.options = options;
@@ -46,6 +47,7 @@ export class HealthChecks {
     const settle = (healthy: boolean, why: string): void => {
       if (settled) return;
       settled = true;
+      this.underWay.delete(connection);
       this.count(upstream, healthy, why);
       connection.destroy();
     };
@@ -56,7 +58,7 @@ export class HealthChecks {
         open: (opened) => {
           opened.setDeadline(timeoutMs);
           opened.write(
-            `GET ${this.options.path} HTTP/1.1\r\nHost: ${upstream.name}\r\nUser-Agent: millrace-health\r\nConnection: close\r\n\r\n`,
+            `GET ${this.options.path} HTTP/1.1\r\nHost: ${upstream.host}\r\nUser-Agent: millrace-health\r\nConnection: close\r\n\r\n`,
           );
         },
         data: (_connection, chunk) => {
@@ -72,10 +74,14 @@ export class HealthChecks {
         close: () => settle(false, 'closed'),
       },
     );
+    this.underWay.add(connection);
     connection.unref();
   }
 
+  private closed = false;
+
   private count(upstream: Upstream, healthy: boolean, why: string): void {
+    if (this.closed) return;
     if (healthy === upstream.healthy) {
       this.contrary.delete(upstream);
       return;
@@ -93,7 +99,11 @@ export class HealthChecks {
     this.log(`${upstream.name} is ${healthy ? 'healthy' : 'unhealthy'}: ${why}`);
   }
 
+  /** Ends the checks, those under way included; nothing is concluded from these. */
   close(): void {
     clearInterval(this.timer);
+    this.closed = true;
+    for (const connection of this.underWay) connection.destroy();
+    this.underWay.clear();
   }
 }

@@ -5,13 +5,13 @@
  */
 import { parseAddress } from '../kernel/address.ts';
 import { type Balance, type BalanceName, createBalance } from './balance.ts';
-import type { ForwardingOptions } from './forwarding.ts';
+import { Forwarding, type ForwardingOptions } from './forwarding.ts';
 import { type HealthCheckOptions, HealthChecks } from './health.ts';
 import { Relay } from './relay.ts';
 import type { Request } from './request.ts';
 import type { Handler } from './routes.ts';
 import { Upstream } from './upstream.ts';
-import { UpstreamConnection } from './upstream-connection.ts';
+import { UpstreamConnection, type UpstreamTimeouts } from './upstream-connection.ts';
 
 export type UpstreamOption = string | { readonly address: string; readonly weight?: number };
 
@@ -28,24 +28,38 @@ export interface ProxyOptions extends ForwardingOptions {
   readonly retries?: number;
   /** Idle connections kept for each upstream. Default 64. */
   readonly idleConnections?: number;
+  /** How long an idle connection is kept, in ms. Default 60,000. */
+  readonly idleTimeoutMs?: number;
+  /** Silence of a connection after a switch of protocols, in ms; 0 for no limit. Default 3,600,000. */
+  readonly tunnelTimeoutMs?: number;
   readonly healthCheck?: HealthCheckOptions;
   /** Told why a request got 502, 503 or 504, and of changes of health, one line each. */
   readonly log?: (line: string) => void;
 }
 
 const HEAD_LIMITS = { headSize: 65536, headerCount: 200 };
+const SPARE_RELAYS_MAX = 256;
+
+function positive(name: string, valueMs: number): number {
+  if (!(valueMs > 0 && valueMs < Number.POSITIVE_INFINITY))
+    throw new RangeError(`${name} is ${valueMs}: more than 0 is allowed`);
+  return valueMs;
+}
 
 /** What the relays of one proxy share. */
 export class ProxyState {
   readonly options: ProxyOptions;
   readonly upstreams: readonly Upstream[];
-  readonly responseTimeoutMs: number;
+  readonly forwarding: Forwarding;
   readonly retriesMax: number;
+  readonly tunnelTimeoutMs: number;
   /** Requests sent to another upstream, or again, so far. */
   retries = 0;
   private readonly balance: Balance;
-  private readonly connectTimeoutMs: number;
+  private readonly timeouts: UpstreamTimeouts;
   private readonly idleMax: number;
+  private readonly spare: Relay[] = [];
+  private closed = false;
   private readonly checks: HealthChecks | null;
 
   constructor(upstreams: readonly UpstreamOption[], options: ProxyOptions) {
@@ -56,22 +70,32 @@ export class ProxyState {
       return new Upstream(address, parseAddress(address), weight === undefined ? {} : { weight });
     });
     this.balance = createBalance(options.balance ?? 'roundRobin');
-    this.connectTimeoutMs = options.connectTimeoutMs ?? 1000;
-    this.responseTimeoutMs = options.responseTimeoutMs ?? 30_000;
+    this.forwarding = new Forwarding(options);
+    this.timeouts = {
+      connectMs: positive('connectTimeoutMs', options.connectTimeoutMs ?? 1000),
+      responseMs: positive('responseTimeoutMs', options.responseTimeoutMs ?? 30_000),
+      idleMs: positive('idleTimeoutMs', options.idleTimeoutMs ?? 60_000),
+    };
+    this.tunnelTimeoutMs = options.tunnelTimeoutMs ?? 3_600_000;
     this.retriesMax = options.retries ?? 2;
     this.idleMax = options.idleConnections ?? 64;
     const check = options.healthCheck;
     this.checks = check === undefined ? null : new HealthChecks(this.upstreams, check, (line) => this.log(line));
   }
 
+  /** An upstream that was not tried for this request; null where none is left. */
   pick(request: Request, tried: readonly Upstream[]): Upstream | null {
-    const nowMs = performance.now();
+    const nowMs = request.connection.context.runtime.timers.nowMs;
     const key = this.options.balance === 'consistentHash' ? this.hashKey(request) : '';
     const picked = this.balance.pick(this.upstreams, tried, nowMs, key);
-    if (picked !== null || tried.length > 0) return picked;
-    // Resting ones are better than none; what the active check found is believed.
-    const resting = this.upstreams.filter((upstream) => upstream.healthy);
-    return resting.length === 0 ? null : resting[this.retries % resting.length];
+    if (picked !== null) return picked;
+    // One that rests is better than none, the one that has rested longest first; what the active check found is believed.
+    let best: Upstream | null = null;
+    for (const upstream of this.upstreams) {
+      if (!upstream.healthy || tried.includes(upstream)) continue;
+      if (best === null || upstream.restingUntilMs < best.restingUntilMs) best = upstream;
+    }
+    return best;
   }
 
   private hashKey(request: Request): string {
@@ -90,26 +114,42 @@ export class ProxyState {
       if (idle.reusable) return idle;
       idle.close();
     }
-    return new UpstreamConnection(upstream, HEAD_LIMITS, this.connectTimeoutMs);
+    return new UpstreamConnection(upstream, HEAD_LIMITS, this.timeouts);
   }
 
+  /** Takes a connection back whose response is complete. */
   keep(upstream: Upstream, connection: UpstreamConnection): void {
-    if (upstream.idle.length >= this.idleMax) {
+    if (upstream.idle.length >= this.idleMax || this.closed) {
       connection.close();
       return;
     }
-    connection.connection.setTimeout(0);
     // It may have been paused for a slow client; idle, it has to hear that the upstream closes it.
     connection.connection.resume();
-    connection.connection.unref();
     upstream.idle.push(connection);
+  }
+
+  /** The upstream's fault: counted, and after some in a row it rests. */
+  failed(upstream: Upstream, error: Error): void {
+    const restMs = upstream.failed(performance.now());
+    if (restMs > 0) this.log(`${upstream.name} rests for ${restMs} ms: ${error.message}`);
+  }
+
+  /** A relay for one request. */
+  relay(): Relay {
+    return this.spare.pop() ?? new Relay(this);
+  }
+
+  giveBack(relay: Relay): void {
+    if (this.spare.length < SPARE_RELAYS_MAX) this.spare.push(relay);
   }
 
   log(line: string): void {
     this.options.log?.(line);
   }
 
+  /** Ends health checks and idle connections; requests under way complete, and their connections close. */
   close(): void {
+    this.closed = true;
     this.checks?.close();
     for (const upstream of this.upstreams) upstream.closeIdle();
   }
@@ -128,6 +168,6 @@ export type ProxyHandler = Handler & { readonly state: ProxyState; close(): void
  */
 export function proxy(upstreams: readonly UpstreamOption[], options: ProxyOptions = {}): ProxyHandler {
   const state = new ProxyState(upstreams, options);
-  const handler: Handler = (request, response) => new Relay(state, request, response).start();
+  const handler: Handler = (request, response) => state.relay().start(request, response);
   return Object.assign(handler, { state, close: () => state.close() });
 }

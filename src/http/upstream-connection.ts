@@ -10,36 +10,56 @@ import { type ClientConnection, connectTo } from '../net/connect.ts';
 import type { ConnectionHandler } from '../net/connection.ts';
 import { CHUNK_DATA, CHUNK_END, CHUNK_MORE, ChunkedDecoder } from './chunked.ts';
 import type { Fields } from './fields.ts';
-import type { HeadLimits } from './head.ts';
+import { type HeadLimits, lineEndsIn } from './head.ts';
 import { BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_TUNNEL, BODY_UNTIL_CLOSE, ResponseHead } from './response-head.ts';
 import type { Upstream } from './upstream.ts';
 
 /** Who waits for the response. */
 export interface ResponseTaker {
+  /** The connection is made; not told for one that had been made before. */
+  connected(): void;
   /** A 1xx head, not the response yet. */
   interim(head: ResponseHead): void;
-  /** The response's head. */
-  head(head: ResponseHead): void;
-  /** Content: [start, end) of `bytes`. `whole`: a block of the engine's alone, RECEIVED_KEEP may be answered. */
+  /**
+   * The response's head, which ends at `start`, and the content that came with it: [start, end) of `bytes`, perhaps nothing.
+   * `whole`: the head and this content are alone in a block of the engine's, so RECEIVED_KEEP may be answered.
+   */
+  head(head: ResponseHead, bytes: Uint8Array, start: number, end: number, whole: boolean): number;
+  /** More content. `whole`: a block of the engine's alone. */
   content(bytes: Uint8Array, start: number, end: number, whole: boolean): number;
-  /** The response is complete. */
-  complete(trailers: Fields | null): void;
+  /** The response is complete. Answers RECEIVED_QUIET or RECEIVED_DONE. */
+  complete(trailers: Fields | null): number;
   /** Both sides speak another protocol from here on; `rest` came behind the head. */
   tunnel(head: ResponseHead, rest: Uint8Array): void;
   /** What was written has gone out below the low mark. */
   drained(): void;
+  /** Whether the upstream's silence is its own: false while the client is who is slow. */
+  readonly awaitsUpstream: boolean;
   /** It failed. `answered`: some of the response had arrived. `reused`: an idle connection, perhaps closed before. */
   upstreamFailed(error: Error, answered: boolean, reused: boolean): void;
 }
 
+export interface UpstreamTimeouts {
+  readonly connectMs: number;
+  /** Silence while a response is awaited. */
+  readonly responseMs: number;
+  /** How long an idle connection is kept. */
+  readonly idleMs: number;
+}
+
 const NOTHING = new Uint8Array(0);
+/** 1xx heads before one response; more is a defect or an attack. */
+const INTERIMS_MAX = 32;
 /** One head for all upstream connections of a thread: it is read in one go. */
 const sharedHead = new ResponseHead();
 
 export class UpstreamConnection {
   readonly connection: ClientConnection<UpstreamConnection>;
   readonly upstream: Upstream;
+  /** Whether the connection has been made. */
+  opened = false;
   private readonly limits: HeadLimits;
+  private readonly timeouts: UpstreamTimeouts;
   private taker: ResponseTaker | null = null;
   private method = 0;
   private upgradeAsked = false;
@@ -50,17 +70,25 @@ export class UpstreamConnection {
   private decoder: ChunkedDecoder | null = null;
   private keepAlive = true;
   private answered = false;
+  private interims = 0;
   private uses = 0;
+  /** For the timeout: the timer's period, the silence seen by it so far, and the bytes moved when it last looked. */
+  private periodMs = 0;
+  private silentMs = 0;
+  private moved = -1;
 
-  constructor(upstream: Upstream, limits: HeadLimits, connectTimeoutMs: number) {
+  constructor(upstream: Upstream, limits: HeadLimits, timeouts: UpstreamTimeouts) {
     this.upstream = upstream;
     this.limits = limits;
+    this.timeouts = timeouts;
     this.connection = connectTo<UpstreamConnection>(
       [upstream.address],
-      { timeoutMs: connectTimeoutMs, halfOpen: true },
+      { timeoutMs: timeouts.connectMs, halfOpen: true },
       handler,
     );
     this.connection.data = this;
+    // The client's connection keeps the process running while there is something to do.
+    this.connection.unref();
   }
 
   /** Begins a request; its bytes are then written to `connection`. */
@@ -71,84 +99,102 @@ export class UpstreamConnection {
     this.answered = false;
     this.keepAlive = true;
     this.inBody = false;
+    this.interims = 0;
     this.uses++;
+    // The timer runs on from request to request; only the silence counts anew.
+    this.moved = -1;
+    if (this.opened) this.connection.context.runtime.timers.touch(this.connection.handle);
   }
 
-  get reused(): boolean {
+  private get reused(): boolean {
     return this.uses > 1;
   }
 
-  receive(memory: Uint8Array, start: number, end: number, whole: boolean): number {
+  open(): void {
+    this.opened = true;
+    this.watch(Math.min(this.timeouts.responseMs, this.timeouts.idleMs));
+    this.taker?.connected();
+  }
+
+  receive(memory: Uint8Array, start: number, end: number): number {
     if (this.taker === null) {
       this.connection.destroy();
       return RECEIVED_QUIET;
     }
-    if (this.inBody) return this.body(memory, start, end, whole);
-    let bytes = memory;
-    let from = start;
-    let to = end;
-    if (this.waiting.length > 0) {
-      bytes = Buffer.concat([this.waiting, memory.subarray(start, end)]);
-      from = 0;
-      to = bytes.length;
-      this.waiting = NOTHING;
+    if (this.inBody) return this.body(memory, start, end, true);
+    if (this.waiting.length === 0) return this.readHead(memory, start, end, true);
+    const bytes = Buffer.concat([this.waiting, memory.subarray(start, end)]);
+    this.waiting = NOTHING;
+    if (bytes.length < this.limits.headSize && !lineEndsIn(memory, start, end)) {
+      this.waiting = bytes;
+      return RECEIVED_QUIET;
     }
-    return this.readHead(bytes, from, to, whole && bytes === memory);
+    return this.readHead(bytes, 0, bytes.length, false);
   }
 
   private readHead(bytes: Uint8Array, start: number, end: number, whole: boolean): number {
     const head = sharedHead;
-    const next = head.parse(bytes, start, end, this.limits, this.method, this.upgradeAsked);
-    if (next === 0) {
-      this.waiting = bytes.slice(start, end);
-      return RECEIVED_QUIET;
+    let from = start;
+    for (;;) {
+      const next = head.parse(bytes, from, end, this.limits, this.method, this.upgradeAsked);
+      if (next === 0) {
+        this.waiting = bytes.slice(from, end);
+        return RECEIVED_QUIET;
+      }
+      this.answered = true;
+      if (next < 0) {
+        this.fail(new Error('the response is malformed'));
+        return RECEIVED_DONE;
+      }
+      if (!head.isInterim) return this.begunResponse(head, bytes, next, end, whole);
+      if (++this.interims > INTERIMS_MAX) {
+        this.fail(new Error('it sent interim responses without end'));
+        return RECEIVED_DONE;
+      }
+      this.taker!.interim(head);
+      if (next === end || this.taker === null) return RECEIVED_QUIET;
+      from = next;
     }
-    this.answered = true;
-    if (next < 0) {
-      this.fail(new Error('the response is malformed'));
-      return RECEIVED_DONE;
-    }
+  }
+
+  private begunResponse(head: ResponseHead, bytes: Uint8Array, next: number, end: number, whole: boolean): number {
     const taker = this.taker!;
-    if (head.isInterim) {
-      taker.interim(head);
-      return next < end ? this.readHead(bytes, next, end, whole) : RECEIVED_DONE;
-    }
-    this.mode = head.body;
-    this.keepAlive = head.keepAlive;
-    if (head.body === BODY_TUNNEL) {
+    const mode = head.body;
+    if (mode === BODY_TUNNEL) {
       this.taker = null;
       taker.tunnel(head, bytes.slice(next, end));
       return RECEIVED_DONE;
     }
+    this.mode = mode;
+    this.keepAlive = head.keepAlive;
     this.inBody = true;
     this.remaining = head.contentLength;
-    if (head.body === BODY_CHUNKED) {
+    let contentEnd = next;
+    if (mode === BODY_UNTIL_CLOSE) contentEnd = end;
+    else if (mode === BODY_LENGTH) contentEnd = Math.min(end, next + this.remaining);
+    this.remaining -= contentEnd - next;
+    const answer = taker.head(head, bytes, next, contentEnd, whole && contentEnd === end);
+    if (this.taker !== taker) return answer;
+    if (mode === BODY_NONE || (mode === BODY_LENGTH && this.remaining === 0)) {
+      return (answer & RECEIVED_KEEP) | this.finish(null, contentEnd < end);
+    }
+    if (mode === BODY_CHUNKED) {
       this.decoder ??= new ChunkedDecoder(this.limits);
       this.decoder.reset();
+      if (next < end) return this.chunkedBody(taker, bytes, next, end);
     }
-    taker.head(head);
-    if (this.taker !== taker) return RECEIVED_DONE;
-    if (this.mode === BODY_NONE) {
-      this.finish(null, next < end);
-      return RECEIVED_DONE;
-    }
-    return next < end ? this.body(bytes, next, end, whole) : RECEIVED_DONE;
+    return answer;
   }
 
   private body(bytes: Uint8Array, start: number, end: number, whole: boolean): number {
     const taker = this.taker!;
+    if (this.mode === BODY_CHUNKED) return this.chunkedBody(taker, bytes, start, end);
     if (this.mode === BODY_UNTIL_CLOSE) return taker.content(bytes, start, end, whole);
-    if (this.mode === BODY_LENGTH) {
-      const to = Math.min(end, start + this.remaining);
-      this.remaining -= to - start;
-      const answer = taker.content(bytes, start, to, whole && to === end);
-      if (this.remaining === 0 && this.taker === taker) {
-        this.finish(null, to < end);
-        return answer & RECEIVED_KEEP;
-      }
-      return answer;
-    }
-    return this.chunkedBody(taker, bytes, start, end);
+    const to = Math.min(end, start + this.remaining);
+    this.remaining -= to - start;
+    const answer = taker.content(bytes, start, to, whole && to === end);
+    if (this.remaining > 0 || this.taker !== taker) return answer;
+    return (answer & RECEIVED_KEEP) | this.finish(null, to < end);
   }
 
   private chunkedBody(taker: ResponseTaker, bytes: Uint8Array, start: number, end: number): number {
@@ -159,12 +205,11 @@ export class UpstreamConnection {
       position = decoder.position;
       if (event === CHUNK_DATA) {
         taker.content(bytes, decoder.dataStart, decoder.dataEnd, false);
-        if (this.taker !== taker) return RECEIVED_DONE;
+        if (this.taker !== taker) return RECEIVED_QUIET;
       } else if (event === CHUNK_END) {
-        this.finish(decoder.trailers.count > 0 ? decoder.trailers : null, position < end);
-        return RECEIVED_DONE;
+        return this.finish(decoder.trailers.count > 0 ? decoder.trailers : null, position < end);
       } else if (event === CHUNK_MORE) {
-        return RECEIVED_DONE;
+        return RECEIVED_QUIET;
       } else {
         this.fail(new Error('the chunked coding of the response is broken'));
         return RECEIVED_DONE;
@@ -173,18 +218,20 @@ export class UpstreamConnection {
   }
 
   /** The response is complete. `surplus`: octets follow that nobody asked for. */
-  private finish(trailers: Fields | null, surplus: boolean): void {
+  private finish(trailers: Fields | null, surplus: boolean): number {
     const taker = this.taker!;
     this.taker = null;
     this.inBody = false;
     if (surplus) this.keepAlive = false;
-    taker.complete(trailers);
+    return taker.complete(trailers);
   }
 
   /** Whether it may serve another request. */
   get reusable(): boolean {
-    return this.keepAlive && this.taker === null && !this.connection.destroyed && this.connection.writable;
+    return this.keepAlive && this.taker === null && this.connection.writable;
   }
+
+  // What else the connection tells.
 
   ended(): void {
     if (this.taker !== null && this.inBody && this.mode === BODY_UNTIL_CLOSE) this.finish(null, false);
@@ -207,6 +254,31 @@ export class UpstreamConnection {
     return true;
   }
 
+  /**
+   * Nothing was sent or received for the timer's period. One timer serves all limits of the connection, because setting it for
+   * every request would cost more than looking again now and then.
+   */
+  timeUp(): void {
+    const { taker, connection } = this;
+    const moved = connection.bytesRead + connection.bytesSent;
+    this.silentMs = moved === this.moved ? this.silentMs + this.periodMs : this.periodMs;
+    this.moved = moved;
+    if (taker !== null && !taker.awaitsUpstream) {
+      this.moved = -1;
+      this.watch(this.timeouts.responseMs);
+      return;
+    }
+    const limitMs = taker === null ? this.timeouts.idleMs : this.timeouts.responseMs;
+    if (this.silentMs < limitMs) this.watch(limitMs - this.silentMs);
+    else if (taker === null) this.close();
+    else this.fail(new TimeoutError(`nothing came from it for ${limitMs} ms`));
+  }
+
+  private watch(periodMs: number): void {
+    this.periodMs = periodMs;
+    this.connection.setTimeout(periodMs);
+  }
+
   /** Takes it out of the idle ones. */
   private drop(): void {
     const index = this.upstream.idle.indexOf(this);
@@ -222,11 +294,12 @@ export class UpstreamConnection {
 }
 
 const handler: ConnectionHandler<UpstreamConnection> = {
-  receive: (connection, memory, start, end) => connection.data!.receive(memory, start, end, true),
+  open: (connection) => connection.data!.open(),
+  receive: (connection, memory, start, end) => connection.data!.receive(memory, start, end),
   end: (connection) => connection.data!.ended(),
   drain: (connection) => connection.data!.drain(),
   error: (connection, error) => connection.data!.fail(error),
-  timeout: (connection) => connection.data!.fail(new TimeoutError('it did not answer in time')),
+  timeout: (connection) => connection.data!.timeUp(),
   close: (connection) => connection.data!.fail(new Error('the connection was closed')),
 };
 

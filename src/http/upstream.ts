@@ -19,6 +19,8 @@ const REST_MAX_MS = 30_000;
 
 export class Upstream {
   readonly name: string;
+  /** What goes into Host where nothing better is known. */
+  readonly host: string;
   readonly address: SocketAddress;
   readonly weight: number;
   /** Requests under way. */
@@ -33,11 +35,13 @@ export class Upstream {
   /** For smooth weighted round robin. */
   current = 0;
   private failuresInRow = 0;
-  private restingUntilMs = 0;
+  /** Until when it rests, on the scale of `performance.now()`. */
+  restingUntilMs = 0;
   private restMs = REST_FIRST_MS;
 
   constructor(name: string, address: SocketAddress, settings: UpstreamSettings = {}) {
     this.name = name;
+    this.host = address.family === 'unix' ? 'localhost' : name;
     this.address = address;
     this.weight = settings.weight ?? 1;
     if (!Number.isInteger(this.weight) || this.weight < 1 || this.weight > 1000) {
@@ -50,17 +54,23 @@ export class Upstream {
   }
 
   succeeded(): void {
+    if (this.failuresInRow === 0) return;
     this.failuresInRow = 0;
     this.restMs = REST_FIRST_MS;
     this.restingUntilMs = 0;
   }
 
-  /** Counts a failure to connect, to answer in time, or to speak HTTP (the passive health check). */
-  failed(nowMs: number): void {
+  /**
+   * Counts a failure to connect, to answer in time, or to speak HTTP (the passive health check). Answers for how long it rests
+   * where this one was the last straw, else 0: many requests that fail together are one reason to rest, not many.
+   */
+  failed(nowMs: number): number {
     this.failures++;
-    if (++this.failuresInRow < FAILURES_BEFORE_REST) return;
-    this.restingUntilMs = nowMs + this.restMs;
-    this.restMs = Math.min(this.restMs * 2, REST_MAX_MS);
+    if (++this.failuresInRow < FAILURES_BEFORE_REST || nowMs < this.restingUntilMs) return 0;
+    const restMs = this.restMs;
+    this.restingUntilMs = nowMs + restMs;
+    this.restMs = Math.min(restMs * 2, REST_MAX_MS);
+    return restMs;
   }
 
   closeIdle(): void {
