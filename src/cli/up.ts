@@ -1,11 +1,13 @@
 /**
- * Room `cli`: `millrace up`: reads the configuration, starts the gateway, and listens to signals until it ends.
+ * Room `cli`: `millrace up`: reads the configuration, starts the gateway, says what runs, and reloads it.
  */
 import type { Configuration } from '../gateway/configuration.ts';
 import { type Demonstration, startDemonstration } from '../gateway/demonstration.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { ConfigurationError } from '../gateway/problems.ts';
 import { readConfiguration } from '../gateway/read.ts';
+import { Lifetime } from './lifetime.ts';
+import { summarize } from './summary.ts';
 
 export interface UpOptions {
   readonly config?: string;
@@ -14,8 +16,6 @@ export interface UpOptions {
   readonly workers?: number;
   readonly json?: boolean;
 }
-
-const SIGNAL_NUMBERS: Readonly<Record<string, number>> = { SIGINT: 2, SIGTERM: 15 };
 
 function withOptions(configuration: Configuration, options: UpOptions): Configuration {
   return {
@@ -51,20 +51,18 @@ export async function up(options: UpOptions): Promise<void> {
 function check(options: UpOptions): void {
   if (options.config === undefined) throw new Error('--check needs --config FILE');
   const configuration = withOptions(readConfiguration(options.config), options);
-  const routes = configuration.listeners.reduce((sum, listener) => sum + listener.routes.length, 0);
-  const listeners = configuration.listeners.map(({ address }) => address.text);
-  say(
-    options,
-    `${options.config} is right: ${listeners.length} listener${listeners.length === 1 ? '' : 's'} (${listeners.join(', ')}), ${routes} routes`,
-    {
-      event: 'valid',
-      listeners,
-      routes,
-    },
-  );
+  say(options, summarize(options.config, configuration), {
+    event: 'valid',
+    file: configuration.file,
+    engine: configuration.engine,
+    workers: configuration.workers,
+    listeners: configuration.listeners.map(({ address }) => address.text),
+    routes: configuration.listeners.reduce((sum, listener) => sum + listener.routes.length, 0),
+  });
 }
 
 async function run(options: UpOptions): Promise<void> {
+  const lifetime = new Lifetime();
   let demonstration: Demonstration | null = null;
   let configuration: Configuration;
   if (options.config === undefined) {
@@ -81,7 +79,15 @@ async function run(options: UpOptions): Promise<void> {
     throw error;
   }
   announce(options, gateway, configuration);
-  hear(options, gateway, demonstration);
+  lifetime.started({
+    reload: () => reload(options, gateway),
+    async end(signal) {
+      say(options, `${signal}: completing what is under way; once more ends at once`, { event: 'draining', signal });
+      await gateway.drain();
+      await demonstration?.close();
+      say(options, 'ended', { event: 'ended' });
+    },
+  });
 }
 
 function announce(options: UpOptions, gateway: Gateway, configuration: Configuration): void {
@@ -103,23 +109,6 @@ function announce(options: UpOptions, gateway: Gateway, configuration: Configura
   if (options.config === undefined) {
     say(options, 'the embedded demonstration: open http://127.0.0.1:8080/, Ctrl-C ends it', { event: 'demonstration' });
   }
-}
-
-/** Signals until the end. */
-function hear(options: UpOptions, gateway: Gateway, demonstration: Demonstration | null): void {
-  let ending = false;
-  const end = async (signal: 'SIGINT' | 'SIGTERM'): Promise<void> => {
-    if (ending) process.exit(128 + SIGNAL_NUMBERS[signal]);
-    ending = true;
-    say(options, `${signal}: completing what is under way; once more ends at once`, { event: 'draining', signal });
-    await gateway.drain();
-    await demonstration?.close();
-    say(options, 'ended', { event: 'ended' });
-    process.exit(0);
-  };
-  process.on('SIGINT', () => void end('SIGINT'));
-  process.on('SIGTERM', () => void end('SIGTERM'));
-  process.on('SIGHUP', () => void reload(options, gateway));
 }
 
 async function reload(options: UpOptions, gateway: Gateway): Promise<void> {
