@@ -12,6 +12,7 @@ import type { Request } from '../http/request.ts';
 import type { Response } from '../http/response.ts';
 import { type Handler, Routes } from '../http/routes.ts';
 import { HttpServer } from '../http/server.ts';
+import { formatAddress } from '../kernel/address.ts';
 import { listen } from '../net/listen.ts';
 import type { Listener } from '../net/listener.ts';
 import { runtime, useEngine } from '../net/runtime.ts';
@@ -182,7 +183,8 @@ export class GatewayWorker {
   listeners(configuration: Configuration): ListenerReport[] {
     const protocols = new Map(configuration.listeners.map((listener) => [listener.address.text, listener.protocol]));
     return this.services.map(({ key, listener }) => ({
-      address: key,
+      // The port that the kernel chose, where the configuration says 0.
+      address: listener.address === null ? key : formatAddress(listener.address),
       protocol: protocols.get(key) ?? 'http',
       engine: listener.engine.name,
       reason: listener.engine.reason,
