@@ -58,8 +58,8 @@ export class Exchange implements BodySource, ResponseOwner {
     this.response = new Response(server.templates);
   }
 
-  /** The head in `request.head` is complete; gets ready for the handler. */
-  begin(connection: Connection): void {
+  /** The head in `request.head` is complete; gets ready for the handler. `follows`: octets came behind it. */
+  begin(connection: Connection, follows: boolean): void {
     const request = this.request;
     const head = request.head;
     this.connection = connection;
@@ -70,7 +70,8 @@ export class Exchange implements BodySource, ResponseOwner {
     this.throwAway = false;
     this.isChunked = head.chunked;
     this.remaining = Math.max(head.contentLength, 0);
-    this.continueOwed = head.expectContinue;
+    // Who sends the body at once does not wait to be asked for it.
+    this.continueOwed = head.expectContinue && !follows;
     request.body.begin(this, head.chunked ? -1 : this.remaining);
     if (head.chunked) {
       this.decoder ??= new ChunkedDecoder(this.server.limits);

@@ -125,7 +125,7 @@ export class HttpServer {
         this.refuse(connection, 413);
         return RECEIVED_DONE;
       }
-      exchange.begin(connection as Connection);
+      exchange.begin(connection as Connection, next < end);
       if (!this.handle(exchange, bytes)) quiet = RECEIVED_DONE;
       if (exchange.complete) {
         this.release(exchange);
