@@ -21,6 +21,8 @@ export interface UringFeatures {
   readonly multishotAccept: boolean;
   /** IOSQE_CQE_SKIP_SUCCESS, 5.17. */
   readonly skipSuccess: boolean;
+  /** IORING_OP_SEND_ZC, 6.0. */
+  readonly zeroCopySend: boolean;
 }
 
 const PROBE_GROUP = 7;
@@ -54,13 +56,15 @@ function supportsOperation(ring: Ring, operation: number): boolean {
 /** What `ring` can do, less what `without` leaves out. */
 export function findFeatures(ring: Ring, without: Partial<Record<keyof UringFeatures, true>>): UringFeatures {
   const bufferRing = without.bufferRing !== true && supportsBufferRing(ring);
+  const hasSendZc = supportsOperation(ring, abi.IORING_OP_SEND_ZC);
   return {
     deferTaskrun: ring.deferred,
     bufferRing,
     // SEND_ZC came with the same release as multishot receive, which itself cannot be probed.
-    multishotReceive: without.multishotReceive !== true && bufferRing && supportsOperation(ring, abi.IORING_OP_SEND_ZC),
+    multishotReceive: without.multishotReceive !== true && bufferRing && hasSendZc,
     // Came with the buffer ring (5.19).
     multishotAccept: without.multishotAccept !== true && bufferRing,
     skipSuccess: without.skipSuccess !== true && (ring.features & abi.IORING_FEAT_CQE_SKIP) !== 0,
+    zeroCopySend: without.zeroCopySend !== true && hasSendZc,
   };
 }

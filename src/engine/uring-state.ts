@@ -32,6 +32,8 @@ export const MESSAGES_ARMED = 1 << 5;
 export const CLOSING = 1 << 6;
 export const KEEP_DESCRIPTOR = 1 << 7;
 export const SEND_ARMED = 1 << 8;
+/** A zero-copy send of this socket was copied after all (loopback, virtual devices), so plain sends cost less. */
+export const COPIED = 1 << 9;
 /** Bytes or an ending arrived while nobody wanted them. */
 export const RETAINED = 1 << 10;
 export const CONNECT_ARMED = 1 << 11;
@@ -49,7 +51,7 @@ export class Slots {
   generations = new Int32Array(1024);
   /** Operations under way that will complete, for each slot. */
   flights = new Uint16Array(1024);
-  /** What the quick send under way will have sent, unless its completion says otherwise. */
+  /** What the quick send under way will have sent, unless its completion says otherwise; of a zero-copy send, its result. */
   results = new Int32Array(1024);
   count = 0;
   inUse = 0;

@@ -59,9 +59,11 @@ export class UringEngine extends UringOperations implements Engine {
     const ring = this.ring;
     this.runJobs();
     this.runTransfers();
+    // What jobs queued in Node has to have its say before the wait, timers and immediates included.
+    if (this.drainNeeded) this.drain();
     // Blocks came back: who waited for them is armed again.
     if (this.starved.length > 0 && this.group.available > 0) this.again.push(...this.starved.splice(0));
-    const busy = this.hurried || this.jobCount > 0 || this.transfers.waiting > 0 || this.again.length > 0;
+    const busy = this.foreign || this.hurried || this.jobCount > 0 || this.transfers.waiting > 0 || this.again.length > 0;
     this.hurried = false;
     let wait = busy ? 0 : timeoutMs;
     const clock = this.clock;
@@ -167,8 +169,7 @@ export class UringEngine extends UringOperations implements Engine {
         this.slots.results[slot] = result;
         return;
       case state.SEND:
-        this.slots.states[slot] &= ~state.SEND_ARMED;
-        if ((this.slots.states[slot] & state.CLOSING) === 0) this.told(this.slots.sinks[slot]!.sent(result));
+        this.slowSent(slot, result, flags);
         break;
       case state.ACCEPT:
         this.accepted(slot, result, flags);
@@ -188,6 +189,21 @@ export class UringEngine extends UringOperations implements Engine {
       default:
         this.single(slot, operation, result);
     }
+  }
+
+  /** A zero-copy send completes twice: with its result, also a failed one, and when the kernel has let go of the memory. */
+  private slowSent(slot: number, result: number, flags: number): void {
+    const slots = this.slots;
+    if ((flags & abi.IORING_CQE_F_MORE) !== 0) {
+      slots.results[slot] = result;
+      return;
+    }
+    const isNotification = (flags & abi.IORING_CQE_F_NOTIF) !== 0;
+    slots.states[slot] &= ~state.SEND_ARMED;
+    // IORING_NOTIF_USAGE_ZC_COPIED is the sign bit.
+    if (isNotification && result < 0) slots.states[slot] |= state.COPIED;
+    if ((slots.states[slot] & state.CLOSING) !== 0) return;
+    this.told(slots.sinks[slot]!.sent(isNotification ? slots.results[slot] : result));
   }
 
   private told(answer: number): void {
@@ -400,6 +416,7 @@ export class UringEngine extends UringOperations implements Engine {
         this.armReceive(slot);
       } else {
         // Arming on an empty ring would end at once with ENOBUFS and spin; `releaseBlock` fills it.
+        if ((states[slot] & state.STARVED) === 0) this.statistics.blocksExhausted++;
         states[slot] |= state.STARVED;
         this.starved.push(slot);
       }
@@ -447,7 +464,7 @@ export class UringEngine extends UringOperations implements Engine {
       const job = jobs[index]!;
       jobs[index] = null;
       try {
-        job.run();
+        if (job.run() === true) this.drainNeeded = true;
       } catch (error) {
         this.drainNeeded = true;
         shim.raise(error);
