@@ -31,10 +31,12 @@ export class HttpClient {
   ended = false;
   reset = false;
   private readonly keep: boolean;
+  private readonly heads: boolean;
 
-  /** With `keep` false the octets are counted only. */
-  constructor(address: Address, options: { readonly keep?: boolean } = {}) {
+  /** With `keep` false the octets are counted only; with `heads` every response ends with its head (to HEAD). */
+  constructor(address: Address, options: { readonly keep?: boolean; readonly heads?: boolean } = {}) {
     this.keep = options.keep ?? true;
+    this.heads = options.heads ?? false;
     const target = 'port' in address ? { host: '127.0.0.1', ...address } : address;
     this.socket = nodeNet.connect({ ...target, allowHalfOpen: true, noDelay: true });
     this.socket.on('data', (chunk: Buffer) => {
@@ -71,7 +73,7 @@ export class HttpClient {
 
   /** Final responses so far; the last may be incomplete. */
   responses(): Received[] {
-    return readResponses(this.text, this.closed).filter((response) => response.status >= 200);
+    return readResponses(this.text, this.closed, this.heads).filter((response) => response.status >= 200);
   }
 
   interims(): Received[] {
@@ -110,7 +112,7 @@ export function get(path: string, fields: Readonly<Record<string, string>> = {},
   return `${method} ${path} HTTP/1.1\r\nHost: example.test\r\n${lines.join('')}\r\n`;
 }
 
-export function readResponses(text: string, closed: boolean): Received[] {
+export function readResponses(text: string, closed: boolean, heads = false): Received[] {
   const responses: Received[] = [];
   let position = 0;
   for (;;) {
@@ -119,7 +121,8 @@ export function readResponses(text: string, closed: boolean): Received[] {
     const head = text.slice(position, headEnd);
     const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(head)?.[1] ?? Number.NaN);
     const fields = fieldsOf(head);
-    const content = readContent(text, headEnd + 4, status, fields, closed);
+    const none: Content = { body: '', trailers: '', complete: true, end: headEnd + 4 };
+    const content = heads ? none : readContent(text, headEnd + 4, status, fields, closed);
     responses.push({ status, head, fields, ...content });
     if (!content.complete) return responses;
     position = content.end;
