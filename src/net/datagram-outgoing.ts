@@ -268,18 +268,26 @@ export abstract class DatagramOutgoing implements Job, Timed {
   /** Gives the kernel as much as it takes now, within the bound of one turn. */
   protected flush(): void {
     const queue = this.queue;
-    for (let calls = 0; calls < CALLS_MAX && queue.count > 0; calls++) {
-      const count = batch.fill(queue, this.segmentBytesMax);
+    let alone = false;
+    let goesOn = true;
+    for (let calls = 0; goesOn && calls < CALLS_MAX && queue.count > 0; calls++) {
+      const filled = batch.fill(queue, this.segmentBytesMax);
+      const count = alone ? 1 : filled;
       const result = batch.send(this.descriptor, count);
       this.runtime.engine.statistics.systemCalls++;
       if (result > 0) {
         this.retries = 0;
         this.pauseMs = 0;
         for (let header = 0; header < result; header++) this.taken(batch.entriesOf[header]);
-      } else if (!this.goesOn(result, batch.entriesOf[0])) {
-        return;
+        // A count that falls short may have swallowed an ICMP error about the datagram before. The next one goes alone, so
+        // that what it brings about meets the beginning of a call, which reports it.
+        alone = this.hasPeer && result < count;
+      } else {
+        goesOn = this.goesOn(result, batch.entriesOf[0]);
       }
     }
+    // This host's own ICMP messages have come by now, and some calls have taken the error that would announce them.
+    if (this.errorQueue) this.readErrorQueue();
   }
 
   private taken(entries: number): void {
