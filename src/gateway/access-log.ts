@@ -59,7 +59,8 @@ export class AccessLog {
     const target = `${request.method} ${harmless(request.target)} HTTP/1.${request.head.versionMinor}`;
     const referer = request.header('referer');
     const agent = request.header('user-agent');
-    return `${host} - - [${this.time()}] "${target}" ${response.status} ${response.bodyBytes} "${harmless(referer ?? '-')}" "${harmless(agent ?? '-')}"\n`;
+    const what = `"${target}" ${response.status} ${response.bodyBytes}`;
+    return `${host} - - [${this.time()}] ${what} "${harmless(referer ?? '-')}" "${harmless(agent ?? '-')}"\n`;
   }
 
   private time(): string {
