@@ -39,6 +39,11 @@ export interface Sink {
   polled(result: number): void;
   /** A message arrived (after `messagesStart`). Offsets in `memory`; `nameEnd - nameStart` is the address's length. */
   message(nameStart: number, nameEnd: number, start: number, end: number, flags: number, segmentSize: number): void;
+  /**
+   * The message that `message` brings next carried this descriptor (SCM_RIGHTS). It is close-on-exec and the sink's to close; a
+   * sink without this method never sees it, the engine closes it.
+   */
+  passed?(descriptor: number): void;
   /** The handle is free, the descriptor closed (or detached). */
   closed(): void;
 }

@@ -9,6 +9,7 @@ import { addressOf, call, SYS } from '../kernel/syscall.ts';
 import * as abi from '../kernel/uring-abi.ts';
 import { type Arena, MESSAGE_BLOCK_SIZE } from './arena.ts';
 import type { Sink } from './engine.ts';
+import { handDescriptors } from './passed-descriptors.ts';
 import { BufferGroup } from './uring-buffers.ts';
 import type { Ring } from './uring-ring.ts';
 
@@ -102,10 +103,12 @@ export class MessageReceiver {
   deliver(sink: Sink | null, id: number, result: number): void {
     const block = this.#arena.messageStart + id * MESSAGE_BLOCK_SIZE;
     try {
-      if (sink === null || result < PAYLOAD_START) return;
+      if (result < PAYLOAD_START) return;
       const view = this.#view;
-      const nameLength = Math.min(view.getUint32(block + abi.IO_URING_RECVMSG_OUT.namelen, true), NAME_BYTES);
       const controlLength = Math.min(view.getUint32(block + abi.IO_URING_RECVMSG_OUT.controllen, true), CONTROL_BYTES);
+      if (controlLength > 0) handDescriptors(view, block + OUT_BYTES + NAME_BYTES, controlLength, sink);
+      if (sink === null) return;
+      const nameLength = Math.min(view.getUint32(block + abi.IO_URING_RECVMSG_OUT.namelen, true), NAME_BYTES);
       const flags = view.getUint32(block + abi.IO_URING_RECVMSG_OUT.flags, true);
       const name = block + OUT_BYTES;
       const segment = segmentSize(view, name + NAME_BYTES, controlLength);
@@ -141,6 +144,7 @@ export class MessageReceiver {
       const result = call(SYS.recvmsg, descriptor, this.#receiveAddress, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
       if (result < 0) return result;
       const nameEnd = block + name + Number(header[1] & 0xffffffffn);
+      handDescriptors(this.#view, block + control, Number(header[5]), sink);
       const segment = segmentSize(this.#view, block + control, Number(header[5]));
       const start = block + PAYLOAD_START;
       sink.message(block + name, nameEnd, start, start + result, Number(header[6] & 0xffffffffn), segment);

@@ -272,8 +272,8 @@ export abstract class DatagramOutgoing implements Job, Timed {
     let goesOn = true;
     for (let calls = 0; goesOn && calls < CALLS_MAX && queue.count > 0; calls++) {
       const filled = batch.fill(queue, this.segmentBytesMax);
-      const count = alone ? 1 : filled;
-      const result = batch.send(this.descriptor, count);
+      const count: number = alone ? 1 : filled;
+      const result: number = batch.send(this.descriptor, count);
       this.runtime.engine.statistics.systemCalls++;
       if (result > 0) {
         this.retries = 0;
