@@ -5,6 +5,7 @@
  * `auto`; it is one when the program asked for io_uring by name.
  */
 import { KernelError } from '../kernel/error.ts';
+import { probeUring } from '../kernel/probe.ts';
 import type { Engine, EngineName } from './engine.ts';
 import { createEpoll, createEpollLevel } from './epoll.ts';
 import { createPoll } from './poll.ts';
@@ -34,6 +35,12 @@ export function chooseEngine(choice: EngineChoice): Engine {
     return createUring({ reason: 'the kernel allows io_uring' });
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
-    return createEpoll({ reason: `io_uring is not available: ${error.message}` });
+    // Only now is it worth looking closer: the probe tells the sysctl from seccomp from an old kernel.
+    const probe = probeUring();
+    const why =
+      probe.state === 'available'
+        ? error.message
+        : `${probe.reason}${probe.remedy === null ? '' : `; ${probe.remedy}`}`;
+    return createEpoll({ reason: `io_uring is not available: ${why}` });
   }
 }

@@ -4,6 +4,8 @@
  * A newcomer would get wrong: the workers count, this only adds up at the moment of the scrape; counters are set to the sums.
  */
 import { Counter, Gauge, Registry } from 'prom-client';
+import { getDescriptorLimit } from '../kernel/limits.ts';
+import { descriptorCount } from '../kernel/procfs.ts';
 import type { WorkerReport } from './worker.ts';
 
 export class Metrics {
@@ -52,7 +54,11 @@ export class Metrics {
     );
     const accepts = this.counter('millrace_connections_accepted_total', 'Connections accepted', ['listener']);
     const open = this.gauge('millrace_connections_open', 'Connections open now', ['listener']);
-    for (const { address, accepts: accepted, connections } of report.listeners) {
+    const away = this.counter('millrace_connections_turned_away_total', 'Clients beyond limits.connections', [
+      'listener',
+    ]);
+    for (const { address, accepts: accepted, connections, turnedAway } of report.listeners) {
+      away.inc({ listener: address }, turnedAway);
       accepts.inc({ listener: address }, accepted);
       open.inc({ listener: address }, connections);
     }
@@ -81,13 +87,13 @@ export class Metrics {
   }
 
   private addUpstreams(report: WorkerReport): void {
-    const labels = ['route', 'upstream'];
+    const labels = ['listener', 'route', 'upstream'];
     const requests = this.counter('millrace_upstream_requests_total', 'Requests sent to an upstream', labels);
     const failures = this.counter('millrace_upstream_failures_total', 'Failures of an upstream', labels);
     const active = this.gauge('millrace_upstream_active', 'Requests under way at an upstream', labels);
     const healthy = this.gauge('millrace_upstream_healthy', 'Workers that take the upstream for healthy', labels);
     for (const upstream of report.upstreams) {
-      const label = { route: upstream.route, upstream: upstream.name };
+      const label = { listener: upstream.listener, route: upstream.route, upstream: upstream.name };
       requests.inc(label, upstream.requests);
       failures.inc(label, upstream.failures);
       active.inc(label, upstream.active);
@@ -100,6 +106,9 @@ export class Metrics {
     this.counter('process_cpu_seconds_total', 'CPU time of the process').inc((cpu.user + cpu.system) / 1e6);
     this.gauge('process_resident_memory_bytes', 'Resident memory').set(process.memoryUsage.rss());
     this.gauge('process_start_time_seconds', 'When the process was started').set(Date.now() / 1000 - process.uptime());
+    this.gauge('process_open_fds', 'Open descriptors').set(descriptorCount());
+    const limit = getDescriptorLimit();
+    if (typeof limit !== 'number') this.gauge('process_max_fds', 'Limit of open descriptors').set(limit.soft);
     this.gauge('millrace_workers', 'Worker threads').set(workers);
   }
 }

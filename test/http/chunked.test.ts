@@ -1,3 +1,6 @@
+/**
+ * The chunked coding: runs of data, trailers, and every broken form, however the octets are cut.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {

@@ -1,3 +1,6 @@
+/**
+ * Field sections: offsets, known names, repeated and listed values, limits.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as names from '../../src/http/field-names.ts';

@@ -1,3 +1,6 @@
+/**
+ * Request heads: what is taken, what is refused and with which status, and when a head is incomplete.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FIELD_ACCEPT } from '../../src/http/field-names.ts';

@@ -1,3 +1,6 @@
+/**
+ * Heads of an upstream's responses and the framing that follows from them.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { METHOD_CONNECT, METHOD_GET, METHOD_HEAD } from '../../src/http/methods.ts';

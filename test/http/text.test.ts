@@ -1,3 +1,6 @@
+/**
+ * Strings from octets and back, and the cache of frequent ones.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { equalsIgnoringCase, TextCache, text, writeText } from '../../src/http/text.ts';

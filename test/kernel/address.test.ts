@@ -1,3 +1,6 @@
+/**
+ * Socket addresses as text and as the kernel’s structures, both ways.
+ */
 import assert from 'node:assert/strict';
 import { networkInterfaces } from 'node:os';
 import { test } from 'node:test';

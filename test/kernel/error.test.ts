@@ -1,3 +1,6 @@
+/**
+ * What a failed system call says: call, errno, object, remedy.
+ */
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { test } from 'node:test';

@@ -1,3 +1,6 @@
+/**
+ * Each reason for which io_uring is refused is told apart; those that change the machine restore it.
+ */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';

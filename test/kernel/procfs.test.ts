@@ -1,3 +1,6 @@
+/**
+ * What /proc says of this process.
+ */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';

@@ -1,3 +1,6 @@
+/**
+ * The typed socket calls against real sockets.
+ */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
