@@ -38,6 +38,8 @@ export class ClientConnection<Data = unknown> extends Connection<Data> implement
   /** A timeout that was set before there was a socket: its time, and whether activity extends it. */
   private idleMs = 0;
   private idleExtends = false;
+  /** Options set before there was a socket. */
+  private early: ((descriptor: number) => void)[] = [];
 
   /** @internal */
   constructor(handler: ConnectionHandler<Data>, given: ConnectOptions) {
@@ -105,6 +107,12 @@ export class ClientConnection<Data = unknown> extends Connection<Data> implement
     this.attempts.delete(attempt);
     this.abandon();
     attempt.handOver(this as unknown as Connection);
+    try {
+      for (const set of this.early.splice(0)) set(this.descriptor);
+    } catch (error) {
+      this.destroy(error as Error);
+      return;
+    }
     if (this.idleMs > 0) this.startTimer(this.idleMs, this.idleExtends);
     this.opened();
     const waiting = this.waiting;
@@ -148,6 +156,12 @@ export class ClientConnection<Data = unknown> extends Connection<Data> implement
     super.startTimer(timeoutMs, extend);
     this.idleMs = timeoutMs;
     this.idleExtends = extend;
+  }
+
+  protected override setOption(set: (descriptor: number) => void): this {
+    if ((this.state & states.CONNECTING) === 0) return super.setOption(set);
+    this.early.push(set);
+    return this;
   }
 
   override ref(): this {

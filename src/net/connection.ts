@@ -13,8 +13,8 @@ import type { ConnectionContext } from './context.ts';
 import { replaceMethods } from './handlers.ts';
 import { iterate } from './iterate.ts';
 import * as options from './options.ts';
-import { Outgoing } from './outgoing.ts';
 import * as states from './states.ts';
+import { StreamSocket } from './stream-socket.ts';
 import type { Timed } from './timers.ts';
 
 /**
@@ -50,7 +50,7 @@ const LINGER_MS_MAX = 2000;
 const SHUT_WR = 1;
 const DONE = states.CLOSING | states.CLOSED;
 
-export class Connection<Data = unknown> extends Outgoing implements Sink, Timed {
+export class Connection<Data = unknown> extends StreamSocket implements Sink, Timed {
   /** Who hears of this connection; may be replaced at any time (an upgrade). */
   handler: ConnectionHandler<Data>;
   /** The program's own. */
@@ -303,11 +303,6 @@ export class Connection<Data = unknown> extends Outgoing implements Sink, Timed 
 
   // About it.
 
-  /** The descriptor, for socket options; -1 once closed. */
-  get descriptor(): number {
-    return (this.state & states.ATTACHED) === 0 ? -1 : this.context.runtime.engine.descriptorOf(this.handle);
-  }
-
   get destroyed(): boolean {
     return (this.state & DONE) !== 0;
   }
@@ -318,45 +313,12 @@ export class Connection<Data = unknown> extends Outgoing implements Sink, Timed 
     return this.peer;
   }
 
-  /** Our own address; null once closed. */
-  get localAddress(): SocketAddress | null {
-    return (this.state & states.ATTACHED) === 0 ? null : options.ownAddress(this.descriptor);
-  }
-
   protected describe(): string {
     const remote = this.remoteAddress;
     if (remote !== null) return options.describe(remote);
     // A reset takes the peer's name away (ENOTCONN); a Unix client seldom has one.
     const local = this.localAddress;
     return local === null ? options.describe(null) : `the peer of ${options.describe(local)}`;
-  }
-
-  /** Does not keep the process running any more. */
-  unref(): this {
-    if ((this.state & states.UNREFERENCED) === 0) {
-      this.state |= states.UNREFERENCED;
-      if ((this.state & states.ATTACHED) !== 0) loop.unreference();
-    }
-    return this;
-  }
-
-  ref(): this {
-    if ((this.state & states.UNREFERENCED) !== 0) {
-      this.state &= ~states.UNREFERENCED;
-      if ((this.state & states.ATTACHED) !== 0) loop.reference();
-    }
-    return this;
-  }
-
-  setNoDelay(on = true): this {
-    options.setNoDelay(this.descriptor, on);
-    return this;
-  }
-
-  /** Probes an idle peer after `delayMs`, rounded to whole seconds, at least one. */
-  setKeepAlive(on = true, delayMs = 0): this {
-    options.setKeepAlive(this.descriptor, on, delayMs);
-    return this;
   }
 
   /**

@@ -6,6 +6,7 @@ export type { EngineName } from '../engine/engine.ts';
 export { RECEIVED_DONE, RECEIVED_KEEP, RECEIVED_QUIET } from '../engine/engine.ts';
 export { formatAddress, type SocketAddress } from '../kernel/address.ts';
 export { KernelError } from '../kernel/error.ts';
+export type { PeerCredentials } from '../kernel/socket.ts';
 export { type Adopted, adopt } from './adopt.ts';
 export { bindDatagrams, type DatagramOptions } from './bind-datagrams.ts';
 export { type ClientConnection, type ConnectOptions, connect } from './connect.ts';

@@ -159,6 +159,12 @@ export function setTypeOfService(descriptor: number, family: SocketAddress['fami
   requireInteger(descriptor, constants.SOL_IP, constants.IP_TOS, value, 'tos');
 }
 
+/** The family of a socket (SO_DOMAIN). An IPv6 socket is one also when its peer is an IPv4 host. */
+export function familyOf(descriptor: number): SocketAddress['family'] {
+  const domain = getInteger(descriptor, constants.SOL_SOCKET, constants.SO_DOMAIN);
+  return domain === constants.AF_UNIX ? 'unix' : domain === constants.AF_INET6 ? 'ipv6' : 'ipv4';
+}
+
 /** What an error carries of an address, as Node's own do. */
 export function portDetails(address: SocketAddress | null): { readonly address?: string; readonly port?: number } {
   if (address === null) return {};
