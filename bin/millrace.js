@@ -1,13 +1,20 @@
 #!/usr/bin/env node
-// The entry of the command line. It runs on any Node so that an old one gets a sentence instead of a syntax error.
+// The entry of the command line. It keeps to what old Nodes know too, so that they get a sentence instead of a syntax error.
+import { existsSync } from 'node:fs';
+
 const major = Number(process.versions.node.split('.')[0]);
-if (major < 24) {
+
+function run() {
+  const source = new URL('../src/cli/main.ts', import.meta.url);
+  const built = new URL('../dist/cli/main.js', import.meta.url);
+  return import(existsSync(source) ? source.href : built.href).then(({ main }) => main(process.argv.slice(2)));
+}
+
+if (major >= 24) {
+  run();
+} else {
   process.stderr.write(
     `millrace needs Node 24 or newer; this is Node ${process.versions.node} (${process.execPath})\n`,
   );
-  process.exit(1);
+  process.exitCode = 1;
 }
-const { existsSync } = await import('node:fs');
-const source = new URL('../src/cli/main.ts', import.meta.url);
-const { main } = await import(existsSync(source) ? source.href : new URL('../dist/cli/main.js', import.meta.url).href);
-await main(process.argv.slice(2));

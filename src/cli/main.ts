@@ -29,6 +29,13 @@ function workers(value: string): number {
   return count;
 }
 
+function demonstrationPorts(value: string): { readonly port: number; readonly adminPort: number } {
+  const match = /^(\d{1,5}),(\d{1,5})$/.exec(value);
+  const [port, adminPort] = match === null ? [65536, 65536] : [Number(match[1]), Number(match[2])];
+  if (port > 65535 || adminPort > 65535) throw new InvalidArgumentError('two ports as in 8080,9100 are allowed');
+  return { port, adminPort };
+}
+
 /** @param argv the arguments without node and script */
 export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('millrace')
@@ -43,6 +50,11 @@ export async function main(argv: readonly string[]): Promise<void> {
     .addOption(new Option('--engine <name>', 'in place of the file’s engine').choices(ENGINES))
     .option('--workers <count>', 'threads, in place of the file’s workers', workers)
     .option('--json', 'machine-readable lines on standard output')
+    .addOption(
+      new Option('--demonstration-ports <site,admin>', 'ports of the embedded demonstration; 0: the kernel chooses')
+        .default({ port: 8080, adminPort: 9100 }, '8080,9100')
+        .argParser(demonstrationPorts),
+    )
     .addHelpText('after', EXAMPLES)
     .action(up);
   await program.parseAsync(argv as string[], { from: 'user' });

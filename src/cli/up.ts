@@ -2,7 +2,7 @@
  * Room `cli`: `millrace up`: reads the configuration, starts the gateway, says what runs, and reloads it.
  */
 import type { Configuration } from '../gateway/configuration.ts';
-import { type Demonstration, startDemonstration } from '../gateway/demonstration.ts';
+import { type Demonstration, type DemonstrationPorts, startDemonstration } from '../gateway/demonstration.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { ConfigurationError } from '../gateway/problems.ts';
 import { readConfiguration } from '../gateway/read.ts';
@@ -15,6 +15,7 @@ export interface UpOptions {
   readonly engine?: Configuration['engine'];
   readonly workers?: number;
   readonly json?: boolean;
+  readonly demonstrationPorts: DemonstrationPorts;
 }
 
 function withOptions(configuration: Configuration, options: UpOptions): Configuration {
@@ -36,6 +37,7 @@ function fail(options: UpOptions, error: unknown): void {
     process.stdout.write(`${JSON.stringify({ event: 'invalid', problems: error.problems })}\n`);
     return;
   }
+  if (options.json === true) say(options, '', { event: 'failed', message: (error as Error).message });
   process.stderr.write(`${error instanceof ConfigurationError ? '' : 'millrace: '}${(error as Error).message}\n`);
 }
 
@@ -66,7 +68,11 @@ async function run(options: UpOptions): Promise<void> {
   let demonstration: Demonstration | null = null;
   let configuration: Configuration;
   if (options.config === undefined) {
-    demonstration = await startDemonstration({ engine: options.engine ?? 'auto', workers: options.workers ?? 1 });
+    demonstration = await startDemonstration({
+      engine: options.engine ?? 'auto',
+      workers: options.workers ?? 1,
+      ...options.demonstrationPorts,
+    });
     configuration = demonstration.configuration;
   } else {
     configuration = withOptions(readConfiguration(options.config), options);
@@ -91,23 +97,31 @@ async function run(options: UpOptions): Promise<void> {
 }
 
 function announce(options: UpOptions, gateway: Gateway, configuration: Configuration): void {
-  for (const { address, protocol, engine, reason } of gateway.listeners) {
-    const threads = configuration.workers > 1 ? `, ${configuration.workers} workers` : '';
-    say(options, `${protocol} on ${address}, engine ${engine} (${reason})${threads}`, {
-      event: 'listening',
-      address,
-      protocol,
-      engine,
-      reason,
-      workers: configuration.workers,
-    });
-  }
-  if (configuration.admin !== null) {
-    const address = configuration.admin.text;
-    say(options, `admin on ${address}: /healthz, /metrics`, { event: 'admin', address });
-  }
+  for (const listener of gateway.listeners) announceListener(options, listener, configuration.workers);
+  const admin = gateway.adminAddress;
+  if (admin !== null) say(options, `admin on ${admin}: /healthz, /metrics`, { event: 'admin', address: admin });
   if (options.config === undefined) {
-    say(options, 'the embedded demonstration: open http://127.0.0.1:8080/, Ctrl-C ends it', { event: 'demonstration' });
+    const url = `http://${gateway.listeners[0].address}/`;
+    say(options, `the embedded demonstration: open ${url}, Ctrl-C ends it`, { event: 'demonstration', url });
+  }
+}
+
+function announceListener(options: UpOptions, listener: Gateway['listeners'][number], workers: number): void {
+  const { address, protocol, engine, reason } = listener;
+  const threads = workers > 1 ? `, ${workers} workers` : '';
+  const event = { event: 'listening', address, protocol, engine, reason, workers };
+  say(options, `${protocol} on ${address}, engine ${engine} (${reason})${threads}`, event);
+}
+
+/** What a reload opened and closed. */
+function announceChanges(options: UpOptions, gateway: Gateway, before: Gateway['listeners'], workers: number): void {
+  const missing = (from: Gateway['listeners'], address: string): boolean =>
+    from.every((one) => one.address !== address);
+  for (const listener of gateway.listeners) {
+    if (missing(before, listener.address)) announceListener(options, listener, workers);
+  }
+  for (const { address } of before) {
+    if (missing(gateway.listeners, address)) say(options, `no longer on ${address}`, { event: 'gone', address });
   }
 }
 
@@ -117,13 +131,17 @@ async function reload(options: UpOptions, gateway: Gateway): Promise<void> {
       await gateway.reopenLog();
       return;
     }
-    const kept = await gateway.reload(withOptions(readConfiguration(options.config), options));
+    const configuration = withOptions(readConfiguration(options.config), options);
+    const before = gateway.listeners;
+    const kept = await gateway.reload(configuration);
+    announceChanges(options, gateway, before, configuration.workers);
     const restart = kept.length === 0 ? '' : `; ${kept.join(' and ')} keep their old value until a restart`;
     say(options, `reloaded ${options.config}${restart}`, { event: 'reloaded', kept });
   } catch (error) {
     process.stderr.write(
       `${(error as Error).message}\nmillrace: the reload was refused, the old configuration stays in force\n`,
     );
-    if (options.json === true) say(options, '', { event: 'refused', message: (error as Error).message });
+    const problems = error instanceof ConfigurationError ? { problems: error.problems } : {};
+    if (options.json === true) say(options, '', { event: 'refused', message: (error as Error).message, ...problems });
   }
 }

@@ -4,9 +4,10 @@
  * A newcomer would get wrong: a disk that is slow or full must not stop traffic. Lines beyond the buffer's bound are dropped
  * and counted; whole lines are appended, so several workers may share the file.
  */
-import { closeSync, openSync, type PathLike, write } from 'node:fs';
+import { closeSync, constants, openSync, type PathLike, write } from 'node:fs';
 import type { Request } from '../http/request.ts';
 import type { Response } from '../http/response.ts';
+import type { SocketAddress } from '../kernel/address.ts';
 
 export type AccessLogFormat = 'json' | 'common';
 
@@ -14,6 +15,17 @@ const FLUSH_BYTES = 64 * 1024;
 const FLUSH_MS = 1000;
 const BUFFER_BYTES_MAX = 8 * 1024 * 1024;
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+/** Never waits: a pipe that nobody reads is refused (ENXIO, open(2)), and one that is full gives an error, not a pause. */
+const OPEN_FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
+
+function open(path: PathLike): number {
+  return openSync(path, OPEN_FLAGS, 0o644);
+}
+
+function hostOf(client: SocketAddress | null): string | null {
+  return client === null || client.family === 'unix' ? null : client.address;
+}
 
 export class AccessLog {
   /** Lines that were not written: the buffer was full or the disk refused. */
@@ -35,18 +47,32 @@ export class AccessLog {
     this.path = path;
     this.format = format;
     this.complain = complain;
-    this.descriptor = openSync(path, 'a');
+    this.descriptor = open(path);
     this.timer = setInterval(() => this.flush(), FLUSH_MS);
     this.timer.unref();
   }
 
   /** Takes one answered request. */
   record(request: Request, response: Response, durationMs: number): void {
-    if (this.bytes > BUFFER_BYTES_MAX) {
-      this.dropped++;
-      return;
-    }
-    const line = this.format === 'json' ? jsonLine(request, response, durationMs) : this.commonLine(request, response);
+    if (this.isFull()) return;
+    this.add(this.format === 'json' ? jsonLine(request, response, durationMs) : this.commonLine(request, response));
+  }
+
+  /** Takes a request that could not be read; only its sender and the status are known. */
+  recordRefused(client: SocketAddress | null, status: number): void {
+    if (this.isFull()) return;
+    const json = (): string => JSON.stringify({ time: new Date().toISOString(), client: hostOf(client), status });
+    const common = (): string => `${hostOf(client) ?? '-'} - - [${this.time()}] "-" ${status} - "-" "-"`;
+    this.add(`${this.format === 'json' ? json() : common()}\n`);
+  }
+
+  private isFull(): boolean {
+    if (this.bytes <= BUFFER_BYTES_MAX) return false;
+    this.dropped++;
+    return true;
+  }
+
+  private add(line: string): void {
     this.lines.push(line);
     this.bytes += line.length;
     if (this.bytes >= FLUSH_BYTES && this.writing === null) this.flush();
@@ -54,8 +80,7 @@ export class AccessLog {
 
   /** NCSA common log format with the combined format's two further fields. */
   private commonLine(request: Request, response: Response): string {
-    const client = request.remoteAddress;
-    const host = client === null || client.family === 'unix' ? '-' : client.address;
+    const host = hostOf(request.remoteAddress) ?? '-';
     const target = `${request.method} ${harmless(request.target)} HTTP/1.${request.head.versionMinor}`;
     const referer = request.header('referer');
     const agent = request.header('user-agent');
@@ -106,7 +131,7 @@ export class AccessLog {
   /** Opens the path anew (it was moved away by a log rotation). */
   async reopen(): Promise<void> {
     await this.flush();
-    const descriptor = openSync(this.path, 'a');
+    const descriptor = open(this.path);
     closeSync(this.descriptor);
     this.descriptor = descriptor;
   }
@@ -119,10 +144,9 @@ export class AccessLog {
 }
 
 function jsonLine(request: Request, response: Response, durationMs: number): string {
-  const client = request.remoteAddress;
   return `${JSON.stringify({
     time: new Date().toISOString(),
-    client: client === null || client.family === 'unix' ? null : client.address,
+    client: hostOf(request.remoteAddress),
     method: request.method,
     target: request.target,
     host: request.host,

@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { type Serving, serve } from '../http/serve.ts';
+import { useEngine } from '../net/runtime.ts';
 import type { Configuration } from './configuration.ts';
 import { parseConfiguration } from './read.ts';
 
@@ -35,21 +36,25 @@ async function startUpstream(name: string): Promise<Serving> {
   );
 }
 
-/**
- * Starts the upstreams and makes the configuration for the gateway before them.
- * @param port of the gateway; the admin listener is on 9100
- */
-export async function startDemonstration(settings: {
-  readonly engine: Configuration['engine'];
-  readonly workers: number;
-}): Promise<Demonstration> {
+export interface DemonstrationPorts {
+  /** 0 to 65535; 0 lets the kernel choose. */
+  readonly port: number;
+  readonly adminPort: number;
+}
+
+/** Starts the upstreams and makes the configuration for the gateway before them. */
+export async function startDemonstration(
+  settings: DemonstrationPorts & { readonly engine: Configuration['engine']; readonly workers: number },
+): Promise<Demonstration> {
+  // The upstreams are the first to need an engine; the gateway has no choice after them.
+  useEngine(settings.engine);
   const upstreams = await Promise.all([startUpstream('left'), startUpstream('right')]);
   const text = `
 engine: ${settings.engine}
 workers: ${settings.workers}
-admin: 127.0.0.1:9100
+admin: 127.0.0.1:${settings.adminPort}
 listeners:
-  - address: 127.0.0.1:8080
+  - address: 127.0.0.1:${settings.port}
     routes:
       - path: /
         files: { root: ${JSON.stringify(SITE)} }
@@ -63,7 +68,7 @@ listeners:
   return {
     configuration: parseConfiguration(text, 'the embedded demonstration'),
     async close() {
-      await Promise.all(upstreams.map((upstream) => upstream.close()));
+      await Promise.all(upstreams.map((upstream) => upstream.close(1000)));
     },
   };
 }

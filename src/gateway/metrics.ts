@@ -6,7 +6,7 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import { getDescriptorLimit } from '../kernel/limits.ts';
 import { descriptorCount } from '../kernel/procfs.ts';
-import type { WorkerReport } from './worker.ts';
+import type { WorkerReport } from './report.ts';
 
 export class Metrics {
   private readonly registry = new Registry();

@@ -7,7 +7,7 @@
 import { existsSync } from 'node:fs';
 import { Worker as Thread } from 'node:worker_threads';
 import type { Configuration } from './configuration.ts';
-import type { ListenerReport, WorkerReport } from './worker.ts';
+import type { ListenerReport, WorkerReport } from './report.ts';
 
 export type Command =
   | { readonly kind: 'start' | 'reload'; readonly configuration: Configuration }
@@ -35,7 +35,8 @@ export class ThreadWorker {
   private next = 0;
   private ended = false;
 
-  constructor(log: (line: string) => void, index: number, count: number) {
+  /** @param died told when the thread ends without having been asked to */
+  constructor(log: (line: string) => void, index: number, count: number, died: () => void) {
     const source = new URL('./worker-thread.ts', import.meta.url);
     const entry = existsSync(source) ? source : new URL('./worker-thread.js', import.meta.url);
     this.thread = new Thread(entry, {
@@ -48,11 +49,18 @@ export class ThreadWorker {
     });
     this.thread.on('error', (error) => log(`worker ${index} failed: ${error.message}`));
     this.thread.on('exit', (code) => {
-      if (!this.ended) log(`worker ${index} ended with code ${code}; its connections are lost`);
+      const asked = this.ended;
       this.ended = true;
       for (const { reject } of this.waiting.values()) reject(new Error(`worker ${index} has ended`));
       this.waiting.clear();
+      if (asked) return;
+      log(`worker ${index} ended with code ${code}; its connections are lost`);
+      died();
     });
+  }
+
+  get alive(): boolean {
+    return !this.ended;
   }
 
   private settle(message: Exclude<ThreadMessage, { kind: 'log' }>): void {
@@ -84,7 +92,7 @@ export class ThreadWorker {
   }
 
   async reopenLog(): Promise<void> {
-    await this.ask({ kind: 'reopenLog' });
+    if (!this.ended) await this.ask({ kind: 'reopenLog' });
   }
 
   async drain(timeoutMs: number): Promise<void> {
@@ -95,6 +103,11 @@ export class ThreadWorker {
       // It ended on its own meanwhile, which is what was asked for.
     }
     this.ended = true;
+    await this.end();
+  }
+
+  /** Ends the thread, whatever it does. Told as a death unless it was drained. */
+  async end(): Promise<void> {
     await this.thread.terminate();
   }
 }

@@ -5,76 +5,50 @@
  * A newcomer would get wrong: a reload keeps listeners whose address stays, with their connections; only what routes and limits
  * say is exchanged. A reload that fails leaves everything as it was.
  */
-import type { EngineStatistics } from '../engine/engine.ts';
-import { type FilesHandler, files } from '../http/files.ts';
-import { type ProxyHandler, proxy } from '../http/proxy.ts';
 import type { Request } from '../http/request.ts';
 import type { Response } from '../http/response.ts';
-import { type Handler, Routes } from '../http/routes.ts';
 import { HttpServer } from '../http/server.ts';
 import { formatAddress } from '../kernel/address.ts';
 import { listen } from '../net/listen.ts';
 import type { Listener } from '../net/listener.ts';
 import { runtime, useEngine } from '../net/runtime.ts';
 import { AccessLog } from './access-log.ts';
-import type {
-  Configuration,
-  ListenerConfiguration,
-  RespondConfiguration,
-  RouteConfiguration,
-} from './configuration.ts';
-
-export interface ListenerReport {
-  readonly address: string;
-  readonly protocol: string;
-  readonly engine: string;
-  readonly reason: string;
-}
-
-export interface UpstreamReport {
-  readonly route: string;
-  readonly name: string;
-  readonly requests: number;
-  readonly failures: number;
-  readonly active: number;
-  readonly healthy: boolean;
-}
-
-/** The counts of one worker since its start; plain data, so that it can cross threads. */
-export interface WorkerReport {
-  readonly listeners: readonly { readonly address: string; readonly accepts: number; readonly connections: number }[];
-  /** Answers by listener and status, bytes of content and time from head to last byte. */
-  readonly answers: readonly { readonly address: string; readonly status: number; readonly count: number }[];
-  readonly contentBytes: number;
-  readonly durationMs: number;
-  readonly refused: number;
-  readonly upstreams: readonly UpstreamReport[];
-  readonly engine: { readonly name: string } & EngineStatistics;
-  readonly accessLogDropped: number;
-}
+import { type CompiledRoutes, closeRoutes, compileRoutes, inherit, upstreamsOf } from './compile.ts';
+import type { Configuration, ListenerConfiguration } from './configuration.ts';
+import { keysOf } from './fixed.ts';
+import type { ListenerReport, WorkerReport } from './report.ts';
 
 interface Service {
   readonly key: string;
+  /** The address for logs and metrics. */
+  readonly label: string;
   readonly server: HttpServer;
   readonly listener: Listener;
+  readonly counts: Counts;
   routes: CompiledRoutes;
 }
 
-interface CompiledRoutes {
-  readonly routes: Routes;
-  readonly proxies: readonly { readonly path: string; readonly handler: ProxyHandler }[];
-  readonly files: readonly FilesHandler[];
+interface Counts {
+  readonly byStatus: Float64Array;
+  accepts: number;
+  turnedAway: number;
 }
 
 const STATUS_MAX = 600;
 
 export class GatewayWorker {
+  /** It lives as long as the thread that asks. */
+  readonly alive = true;
   private services: Service[] = [];
-  private readonly counts = new Map<string, Float64Array>();
+  /** No longer listening; what they had accepted completes. */
+  private readonly ending = new Set<Service>();
+  /** By label, also of listeners that are gone: a counter never goes back. */
+  private readonly counts = new Map<string, Counts>();
   private contentBytes = 0;
   private durationMs = 0;
   private refused = 0;
   private accessLog: AccessLog | null = null;
+  private linesDropped = 0;
   private readonly log: (line: string) => void;
   /** Whether other workers listen on the same addresses. */
   private readonly shared: boolean;
@@ -92,7 +66,9 @@ export class GatewayWorker {
     useEngine(configuration.engine);
     this.accessLog = this.openLog(configuration);
     try {
-      for (const listener of this.mine(configuration)) this.services.push(await this.open(listener, configuration));
+      for (const [key, listener] of this.mine(configuration)) {
+        this.services.push(await this.open(key, listener, configuration));
+      }
     } catch (error) {
       await this.close();
       throw error;
@@ -100,8 +76,11 @@ export class GatewayWorker {
     return this.listeners(configuration);
   }
 
-  private mine(configuration: Configuration): readonly ListenerConfiguration[] {
-    return configuration.listeners.filter((listener) => this.first || listener.address.socket.family !== 'unix');
+  private mine(configuration: Configuration): readonly (readonly [string, ListenerConfiguration])[] {
+    const keys = keysOf(configuration.listeners);
+    return configuration.listeners
+      .map((listener, index) => [keys[index], listener] as const)
+      .filter(([, listener]) => this.first || listener.address.socket.family !== 'unix');
   }
 
   private openLog(configuration: Configuration): AccessLog | null {
@@ -109,22 +88,34 @@ export class GatewayWorker {
     return settings === null ? null : new AccessLog(settings.file, settings.format, this.log);
   }
 
-  private async open(listener: ListenerConfiguration, configuration: Configuration): Promise<Service> {
-    const address = listener.address.socket;
-    const key = listener.address.text;
-    const routes = this.compile(listener);
-    let counts = this.counts.get(key);
+  private async closeLog(log: AccessLog | null): Promise<void> {
+    if (log === null) return;
+    await log.close();
+    this.linesDropped += log.dropped;
+  }
+
+  private countsOf(label: string): Counts {
+    let counts = this.counts.get(label);
     if (counts === undefined) {
-      counts = new Float64Array(STATUS_MAX);
-      this.counts.set(key, counts);
+      counts = { byStatus: new Float64Array(STATUS_MAX), accepts: 0, turnedAway: 0 };
+      this.counts.set(label, counts);
     }
+    return counts;
+  }
+
+  private async open(key: string, listener: ListenerConfiguration, configuration: Configuration): Promise<Service> {
+    const address = listener.address.socket;
+    const routes = compileRoutes(listener, this.log);
+    // Port 0 is known only once the socket is bound, before the first client is accepted.
+    let counts = this.countsOf(key);
     const server = new HttpServer(routes.routes, {
       limits: configuration.limits,
       serverName: configuration.serverName,
       observe: (request, response) => this.observe(counts, request, response),
-      refused: (_connection, status) => {
+      refused: (connection, status) => {
         this.refused++;
-        counts[status]++;
+        counts.byStatus[status]++;
+        this.accessLog?.recordRefused(connection.remoteAddress, status);
       },
       failed: (error, request) => this.log(`500 for ${request.method} ${request.path}: ${String(error)}`),
     });
@@ -138,57 +129,41 @@ export class GatewayWorker {
           ipv6Only: listener.ipv6Only,
           halfOpen: true,
           connectionsMax: configuration.limits.connections,
-          events: { exhausted: () => this.log(`${key}: descriptors or memory ran out; accepting rests for a moment`) },
+          events: {
+            dropped: () => {
+              counts.turnedAway++;
+            },
+            exhausted: () => this.log(`${key}: descriptors or memory ran out; accepting rests for a moment`),
+          },
         },
         server.handler,
       );
-      return { key, server, listener: opened as Listener, routes };
+      const label = opened.address === null ? key : formatAddress(opened.address);
+      this.counts.delete(key);
+      counts = this.countsOf(label);
+      return { key, label, server, listener: opened as Listener, counts, routes };
     } catch (error) {
       closeRoutes(routes);
       throw error;
     }
   }
 
-  private compile(listener: ListenerConfiguration): CompiledRoutes {
-    const proxies: { path: string; handler: ProxyHandler }[] = [];
-    const served: FilesHandler[] = [];
-    const routes = listener.routes.map((route) => {
-      const handler = this.handler(route);
-      if ('state' in handler) proxies.push({ path: route.path, handler: handler as ProxyHandler });
-      else if ('close' in handler) served.push(handler as FilesHandler);
-      return { path: route.path, handler };
-    });
-    return { routes: new Routes(routes), proxies, files: served };
-  }
-
-  private handler(route: RouteConfiguration): Handler | ProxyHandler | FilesHandler {
-    const { action } = route;
-    if (action.kind === 'respond') return respond(action);
-    if (action.kind === 'files') return files(action.root, action);
-    const { upstreams, healthCheck, ...settings } = action;
-    return proxy(
-      upstreams.map(({ address, weight }) => ({ address: address.text, weight })),
-      { ...settings, log: this.log, ...(healthCheck === null ? {} : { healthCheck }) },
-    );
-  }
-
-  private observe(counts: Float64Array, request: Request, response: Response): void {
-    counts[response.status]++;
+  private observe(counts: Counts, request: Request, response: Response): void {
+    counts.byStatus[response.status]++;
     this.contentBytes += response.bodyBytes;
     const durationMs = runtime().timers.nowMs - request.startedMs;
     this.durationMs += durationMs;
     this.accessLog?.record(request, response, durationMs);
   }
 
-  listeners(configuration: Configuration): ListenerReport[] {
-    const protocols = new Map(configuration.listeners.map((listener) => [listener.address.text, listener.protocol]));
-    return this.services.map(({ key, listener }) => ({
-      // The port that the kernel chose, where the configuration says 0.
-      address: listener.address === null ? key : formatAddress(listener.address),
-      protocol: protocols.get(key) ?? 'http',
-      engine: listener.engine.name,
-      reason: listener.engine.reason,
-    }));
+  /** In the order of the configuration, of those that this worker has. */
+  private listeners(configuration: Configuration): ListenerReport[] {
+    const services = new Map(this.services.map((service) => [service.key, service]));
+    return this.mine(configuration).map(([key, { protocol }]) => {
+      const { label, listener } = services.get(key)!;
+      const { name, reason } = listener.engine;
+      return { address: label, socket: listener.address, protocol, engine: name, reason };
+    });
   }
 
   /**
@@ -196,64 +171,81 @@ export class GatewayWorker {
    * @throws KernelError where a new address cannot be listened on; the old configuration stays in force
    */
   async reload(configuration: Configuration): Promise<ListenerReport[]> {
-    const wanted = this.mine(configuration);
     const known = new Map(this.services.map((service) => [service.key, service]));
     const opened: Service[] = [];
     const compiled = new Map<Service, CompiledRoutes>();
+    const services: Service[] = [];
     let accessLog: AccessLog | null = null;
     try {
       accessLog = this.openLog(configuration);
-      for (const listener of wanted) {
-        const service = known.get(listener.address.text);
-        if (service === undefined) opened.push(await this.open(listener, configuration));
-        else compiled.set(service, this.compile(listener));
+      for (const [key, listener] of this.mine(configuration)) {
+        let service = known.get(key);
+        if (service !== undefined) compiled.set(service, compileRoutes(listener, this.log));
+        else {
+          service = await this.open(key, listener, configuration);
+          opened.push(service);
+        }
+        services.push(service);
       }
     } catch (error) {
-      for (const service of opened) await this.endService(service);
+      await this.retire(opened, 0);
       for (const routes of compiled.values()) closeRoutes(routes);
       await accessLog?.close();
       throw error;
     }
-    const before = this.accessLog;
-    this.accessLog = accessLog;
-    await before?.close();
+    // From here on nothing can fail, and no event comes in between: requests see the old configuration or the new one.
+    const log = this.accessLog;
     const gone = this.services.filter((service) => !compiled.has(service));
+    this.accessLog = accessLog;
+    this.services = services;
     for (const [service, routes] of compiled) {
+      inherit(service.routes, routes);
       closeRoutes(service.routes);
       service.routes = routes;
       service.server.reconfigure(routes.routes, configuration.limits);
       service.listener.connectionsMax = configuration.limits.connections;
     }
-    this.services = [...compiled.keys(), ...opened];
-    for (const service of gone) void this.endService(service);
-    return this.listeners(configuration);
+    void this.retire(gone, configuration.drainTimeoutMs);
+    const reports = this.listeners(configuration);
+    await this.closeLog(log);
+    return reports;
+  }
+
+  /** Accepts no more and completes what is under way, for at most `timeoutMs`; then cuts what is left. */
+  private async retire(services: readonly Service[], timeoutMs: number): Promise<void> {
+    const left = (): number => services.reduce((sum, { listener }) => sum + listener.connections.size, 0);
+    const timer = setTimeout(() => {
+      if (left() > 0) this.log(`${left()} connections were cut after ${timeoutMs} ms of draining`);
+      for (const { listener } of services) void listener.abort();
+    }, timeoutMs);
+    await Promise.all(services.map((service) => this.endService(service)));
+    clearTimeout(timer);
   }
 
   private async endService(service: Service): Promise<void> {
+    this.ending.add(service);
     service.server.draining = true;
     const closed = service.listener.close();
     service.server.closeIdle(service.listener);
     await closed;
     closeRoutes(service.routes);
+    service.counts.accepts += service.listener.accepts;
+    this.ending.delete(service);
   }
 
-  /** Accepts no more and completes what is under way, for at most `timeoutMs`; then cuts what is left. */
+  /** Ends everything, what a reload left to complete included. */
   async drain(timeoutMs: number): Promise<void> {
+    const before = [...this.ending];
     const services = this.services;
     this.services = [];
-    const ended = Promise.all(services.map((service) => this.endService(service)));
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(() => resolve('late'), timeoutMs);
-    });
-    if ((await Promise.race([ended, late])) === 'late') {
-      const left = services.reduce((sum, { listener }) => sum + listener.connections.size, 0);
-      this.log(`${left} connections were cut after ${timeoutMs} ms of draining`);
-      for (const { listener } of services) void listener.abort();
-      await ended;
-    }
+    await this.retire(services, timeoutMs);
+    // Those have timers of their own, which may be longer than what is given now.
+    const timer = setTimeout(() => {
+      for (const { listener } of before) void listener.abort();
+    }, 0);
+    await Promise.all(before.map(({ listener }) => listener.close()));
     clearTimeout(timer);
-    await this.accessLog?.close();
+    await this.closeLog(this.accessLog);
     this.accessLog = null;
   }
 
@@ -268,49 +260,32 @@ export class GatewayWorker {
   report(): WorkerReport {
     const engine = runtime().engine;
     const answers: { address: string; status: number; count: number }[] = [];
-    for (const [address, counts] of this.counts) {
+    for (const [address, { byStatus }] of this.counts) {
       for (let status = 0; status < STATUS_MAX; status++)
-        if (counts[status] > 0) answers.push({ address, status, count: counts[status] });
+        if (byStatus[status] > 0) answers.push({ address, status, count: byStatus[status] });
     }
     return {
-      listeners: this.services.map(({ key, listener }) => ({
-        address: key,
-        accepts: listener.accepts,
-        connections: listener.connections.size,
-      })),
+      listeners: this.listenerCounts(),
       answers,
       contentBytes: this.contentBytes,
       durationMs: this.durationMs,
       refused: this.refused,
-      upstreams: this.services.flatMap(({ routes }) =>
-        routes.proxies.flatMap(({ path, handler }) =>
-          handler.state.upstreams.map(({ name, requests, failures, active, healthy }) => ({
-            route: path,
-            name,
-            requests,
-            failures,
-            active,
-            healthy,
-          })),
-        ),
-      ),
+      upstreams: this.services.flatMap(({ label, routes }) => upstreamsOf(label, routes)),
       engine: { name: engine.name, ...engine.statistics },
-      accessLogDropped: this.accessLog?.dropped ?? 0,
+      accessLogDropped: this.linesDropped + (this.accessLog?.dropped ?? 0),
     };
   }
-}
 
-function closeRoutes(routes: CompiledRoutes): void {
-  for (const { handler } of routes.proxies) handler.close();
-  for (const handler of routes.files) handler.close();
-}
-
-function respond(settings: RespondConfiguration): Handler {
-  const body = Buffer.from(settings.body, 'utf8');
-  const headers = Object.entries(settings.headers);
-  return (_request, response) => {
-    response.status = settings.status;
-    for (const [name, value] of headers) response.header(name, value);
-    response.bytes(body, 'text/plain; charset=utf-8');
-  };
+  private listenerCounts(): WorkerReport['listeners'] {
+    const serving = [...this.services, ...this.ending];
+    return [...this.counts].map(([address, { accepts, turnedAway }]) => {
+      const here = serving.filter(({ label }) => label === address).map(({ listener }) => listener);
+      return {
+        address,
+        accepts: here.reduce((sum, listener) => sum + listener.accepts, accepts),
+        connections: here.reduce((sum, listener) => sum + listener.connections.size, 0),
+        turnedAway,
+      };
+    });
+  }
 }
