@@ -57,7 +57,7 @@ export function applyBeforeBind(descriptor: number, family: Family, given: Datag
     options.requireInteger(descriptor, SOL_SOCKET, constants.SO_REUSEADDR, 1, 'SO_REUSEADDR');
   if (given.reusePort === true)
     options.requireInteger(descriptor, SOL_SOCKET, constants.SO_REUSEPORT, 1, 'SO_REUSEPORT');
-  if (family === 'ipv6') options.setIpv6Only(descriptor, given.ipv6Only === true);
+  options.setIpv6Only(descriptor, family, given.ipv6Only === true);
   if (given.broadcast === true) setBroadcast(descriptor, true);
   if (given.ttl !== undefined) setTtl(descriptor, family, given.ttl);
   if (given.tos !== undefined) options.setTypeOfService(descriptor, family, given.tos);

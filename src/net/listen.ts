@@ -81,7 +81,7 @@ function prepare(descriptor: number, address: SocketAddress, target: ListenOptio
   options.requireInteger(descriptor, constants.SOL_SOCKET, constants.SO_REUSEADDR, 1, 'SO_REUSEADDR');
   if (target.reusePort === true)
     options.requireInteger(descriptor, constants.SOL_SOCKET, constants.SO_REUSEPORT, 1, 'SO_REUSEPORT');
-  if (address.family === 'ipv6') options.setIpv6Only(descriptor, target.ipv6Only === true);
+  options.setIpv6Only(descriptor, address.family, target.ipv6Only === true);
   if (target.deferAcceptSeconds !== undefined) {
     const seconds = target.deferAcceptSeconds;
     options.requireInteger(descriptor, constants.IPPROTO_TCP, constants.TCP_DEFER_ACCEPT, seconds, 'TCP_DEFER_ACCEPT');

@@ -146,8 +146,15 @@ function setBuffer(descriptor: number, option: number, size: number | undefined,
   requireInteger(descriptor, constants.SOL_SOCKET, option, requireRange(name, size, 1, 2147483647), name);
 }
 
-/** IPV6_V6ONLY; EINVAL once the socket is bound. */
-export function setIpv6Only(descriptor: number, on: boolean): void {
+/** IPV6_V6ONLY; EINVAL for a socket of another family, or once it is bound. */
+export function setIpv6Only(descriptor: number, family: SocketAddress['family'], on: boolean): void {
+  if (family !== 'ipv6') {
+    if (!on) return;
+    throw new KernelError('setsockopt', ERRNO.EINVAL, {
+      object: 'IPV6_V6ONLY',
+      remedy: 'ipv6Only needs an IPv6 address to listen on',
+    });
+  }
   requireInteger(descriptor, constants.IPPROTO_IPV6, constants.IPV6_V6ONLY, on ? 1 : 0, 'IPV6_V6ONLY');
 }
 
