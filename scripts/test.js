@@ -17,11 +17,19 @@ if (files.length === 0) {
   process.stderr.write('millrace: no test file found\n');
   process.exit(1);
 }
-const result = spawnSync(
-  process.execPath,
-  ['--expose-gc', '--test', '--test-timeout=120000', '--test-concurrency=2', ...flags, ...files],
-  {
-    stdio: 'inherit',
-  },
+// A name with `.exclusive.` marks tests that change a setting of the whole host: they run after the others, alone.
+const isExclusive = (file) => file.includes('.exclusive.');
+const run = (some, concurrency) =>
+  some.length === 0
+    ? 0
+    : (spawnSync(
+        process.execPath,
+        ['--expose-gc', '--test', '--test-timeout=120000', `--test-concurrency=${concurrency}`, ...flags, ...some],
+        { stdio: 'inherit' },
+      ).status ?? 1);
+const together = run(
+  files.filter((file) => !isExclusive(file)),
+  2,
 );
-process.exit(result.status ?? 1);
+const alone = run(files.filter(isExclusive), 1);
+process.exit(together || alone);
