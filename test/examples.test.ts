@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -51,6 +52,18 @@ test('echo sends back what it receives', async (context) => {
   const socket = connect(example.port, '127.0.0.1');
   socket.end('one line\n');
   assert.equal(await text(socket), 'one line\n');
+  assert.deepEqual(await example.end(), [0, '']);
+});
+
+test('udp-echo sends each datagram back', async (context) => {
+  const example = await start(context, 'udp-echo.ts');
+  const socket = createSocket('udp4');
+  context.after(() => socket.close());
+  for (const text of ['one', '', 'three']) {
+    socket.send(text, example.port, '127.0.0.1');
+    const [message] = await once(socket, 'message');
+    assert.equal(String(message), text);
+  }
   assert.deepEqual(await example.end(), [0, '']);
 });
 
