@@ -302,11 +302,21 @@ export abstract class ReadinessOperations {
     this.changes.push(slot);
   }
 
-  /** Makes the poller tell of writability. */
+  /**
+   * Makes the poller tell of writability. An edge-triggered one is told each time: it then looks at the socket itself, so that
+   * nothing hangs on an edge that came before.
+   */
   protected watchOutput(slot: number): void {
+    this.slots.states[slot] |= state.OUTPUT_WATCHED | state.REARM;
+    this.listChange(slot);
+  }
+
+  /** There was nothing to take. Where the poller said otherwise, an edge-triggered one has to look again. */
+  protected foundEmpty(slot: number): void {
     const states = this.slots.states;
-    if (this.edge && (states[slot] & state.OUTPUT_WATCHED) !== 0) return;
-    states[slot] |= state.OUTPUT_WATCHED;
+    states[slot] &= ~state.READABLE;
+    if (!this.edge || (states[slot] & (state.PROMISED | state.ENDING)) === 0) return;
+    states[slot] = (states[slot] & ~state.PROMISED) | state.REARM;
     this.listChange(slot);
   }
 
@@ -333,8 +343,10 @@ export abstract class ReadinessOperations {
       if ((flags & (state.TAKEN | state.CLOSING)) !== state.TAKEN) continue;
       const interest = this.interestOf(slot);
       const muted = (flags & state.MUTED) !== 0;
-      if (muted ? interest === 0 : interest === slots.interests[slot] && (flags & state.REARM) === 0) continue;
-      states[slot] &= ~(state.MUTED | state.REARM);
+      const rearm = this.edge && (flags & state.REARM) !== 0;
+      states[slot] &= ~state.REARM;
+      if (muted ? interest === 0 : interest === slots.interests[slot] && !rearm) continue;
+      states[slot] &= ~state.MUTED;
       slots.interests[slot] = interest;
       statistics.systemCalls++;
       const descriptor = slots.descriptors[slot];

@@ -161,9 +161,12 @@ export abstract class ReadinessReading extends ReadinessOperations {
       if ((flags & HELD) === state.TAKEN) return this.ended(slot, result);
       return false;
     }
-    // TCP gives what it has, so a short read empties it, and what comes later is told anew. Else only EAGAIN proves that.
-    if (result < this.blockSize && (!this.edge || (flags & state.UNPROVEN) === 0)) states[slot] &= ~state.READABLE;
-    else if ((flags & state.RECEIVE_WANTED) !== 0) this.listReady(slot);
+    if (result < this.blockSize) {
+      // TCP gives what it has, so a short read empties it, and what comes later is told anew. Else only EAGAIN proves that.
+      const unproven = this.edge && (flags & state.UNPROVEN) !== 0;
+      states[slot] &= unproven ? ~state.PROMISED : ~(state.PROMISED | state.READABLE);
+    }
+    if ((states[slot] & state.READABLE) !== 0 && (flags & state.RECEIVE_WANTED) !== 0) this.listReady(slot);
     if ((flags & state.RECEIVE_WANTED) === 0) {
       states[slot] |= state.RETAINED;
       slots.retainedStarts[slot] = block;
@@ -189,7 +192,7 @@ export abstract class ReadinessReading extends ReadinessOperations {
   private ended(slot: number, result: number): boolean {
     const states = this.slots.states;
     if (result === -ERRNO.EAGAIN) {
-      states[slot] &= ~state.READABLE;
+      this.foundEmpty(slot);
       this.clearError(slot);
       return false;
     }
@@ -236,7 +239,7 @@ export abstract class ReadinessReading extends ReadinessOperations {
       if (result >= 0) {
         this.tellAccepted(slot, result);
       } else if (result === -ERRNO.EAGAIN) {
-        slots.states[slot] &= ~state.READABLE;
+        this.foundEmpty(slot);
         return count;
       } else if (!ACCEPT_AGAIN.has(result)) {
         slots.states[slot] &= ~state.ACCEPT_WANTED;
@@ -273,11 +276,12 @@ export abstract class ReadinessReading extends ReadinessOperations {
       const result = this.messages.receive(descriptor);
       this.statistics.systemCalls++;
       if (result === -ERRNO.EAGAIN) {
-        slots.states[slot] &= ~state.READABLE;
+        this.foundEmpty(slot);
         this.clearError(slot);
         return count;
       }
       if (result === -ERRNO.EINTR) continue;
+      slots.states[slot] &= ~state.PROMISED;
       this.drainNeeded = true;
       try {
         if (result >= 0) this.messages.deliver(slots.sinks[slot]!, result);

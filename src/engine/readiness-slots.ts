@@ -45,6 +45,10 @@ export const MUTED = 1 << 17;
 export const OUTPUT_WATCHED = 1 << 18;
 /** The slot belongs to a socket. */
 export const TAKEN = 1 << 19;
+/** Reported as having input, and not known to be emptied since. An EAGAIN then contradicts the poller. */
+export const PROMISED = 1 << 20;
+/** The peer's end was reported: from now on a read gives bytes, the end or an error, and EAGAIN contradicts the poller. */
+export const ENDING = 1 << 21;
 
 /** What remains of a slot's state when its socket is gone: where it stands, because lists are not searched. */
 export const PLACES = READY_LISTED | CHANGE_LISTED;

@@ -132,7 +132,7 @@ export class ReadinessEngine extends ReadinessReading implements Engine {
     if ((states[slot] & state.POLL_WANTED) !== 0) this.notePoll(slot, events);
     if ((events & OUTPUT) !== 0) this.noteOutput(slot, connecting);
     if ((events & INPUT) === 0) return;
-    states[slot] |= state.READABLE;
+    states[slot] |= (events & POLLIN) === 0 ? state.READABLE : state.READABLE | state.PROMISED;
     const flags = states[slot];
     if ((flags & state.INPUT_WANTED) !== 0 && (flags & state.STARVED) === 0) this.listReady(slot);
     else if ((events & (POLLERR | POLLHUP)) !== 0 && !heard && (flags & state.SEND_QUEUED) === 0)
@@ -143,6 +143,7 @@ export class ReadinessEngine extends ReadinessReading implements Engine {
     const states = this.slots.states;
     // A socket that is not connected yet hangs up by nature.
     if ((events & DOUBT) !== 0 && !connecting) states[slot] |= state.UNPROVEN;
+    if ((events & (POLLHUP | POLLRDHUP)) !== 0 && !connecting) states[slot] |= state.ENDING;
     if ((events & POLLERR) !== 0 && (states[slot] & state.POLL_WANTED) === 0) states[slot] |= state.ERROR_SEEN;
   }
 
