@@ -75,7 +75,7 @@ export function files(root: string, options: FilesOptions = {}): FilesHandler {
   const service = new FileService(root, options);
   const handler: Handler = (request, response) => service.answer(request, response);
   const close = (): void => service.close();
-  return Object.assign(handler, { close, [Symbol.dispose]: close });
+  return Object.assign(handler, { close, [Symbol.dispose]: close, leavesNothing: true });
 }
 
 class FileService {

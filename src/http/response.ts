@@ -276,8 +276,10 @@ export class Response extends ResponseStart {
       this.onDrain = callback;
       return;
     }
-    if (this.state >= DONE || this.connection.destroyed || this.connection.bytesQueued === 0) return Promise.resolve();
-    this.connection.wantDrain();
+    const connection = this.connection;
+    if (this.state >= DONE || (connection.writable && connection.bytesQueued === 0)) return Promise.resolve();
+    // One that takes no more will be gone soon; to resolve now would make a loop of writes spin until then.
+    if (connection.writable) connection.wantDrain();
     return new Promise((resolve) => {
       this.onDrain = resolve;
       const onClose = this.onClose;

@@ -9,11 +9,18 @@ import { resolvePath } from './path.ts';
 import type { Request } from './request.ts';
 import type { Response } from './response.ts';
 
-/**
- * Answers a request. What it throws (or rejects with) becomes status 500, unless the head has left. After a returned promise
- * settles the answer has to be complete.
- */
-export type Handler = (request: Request, response: Response) => void | Promise<void>;
+export interface Handler {
+  /**
+   * Answers a request. What it throws (or rejects with) becomes status 500, unless the head has left. When a returned promise
+   * settles the answer has to be complete.
+   */
+  (request: Request, response: Response): void | Promise<void>;
+  /**
+   * Says that a call that has answered when it returns leaves no promise, tick or timer behind, so that the server can go on
+   * without giving Node's event loop a turn. Only for handlers that are nothing but computation.
+   */
+  readonly leavesNothing?: boolean;
+}
 
 export interface Route {
   readonly path: string;
@@ -37,11 +44,14 @@ interface Compiled {
   readonly path: string;
   readonly below: boolean;
   readonly handler: Handler;
+  readonly leavesNothing: boolean;
 }
 
 export class Routes {
   /** Longest first. */
   private readonly compiled: readonly Compiled[];
+  /** Of the handler found last. */
+  leavesNothing = false;
 
   /** @throws TypeError for a path that does not begin with `/` or is given twice */
   constructor(routes: readonly Route[]) {
@@ -52,7 +62,13 @@ export class Routes {
       seen.add(path);
     }
     this.compiled = routes
-      .map(({ path, handler }) => ({ path, handler, octets: Buffer.from(path, 'utf8'), below: path.endsWith('/') }))
+      .map(({ path, handler }) => ({
+        path,
+        handler,
+        octets: Buffer.from(path, 'utf8'),
+        below: path.endsWith('/'),
+        leavesNothing: handler.leavesNothing === true,
+      }))
       .sort((one, other) => other.octets.length - one.octets.length);
   }
 
@@ -68,6 +84,7 @@ export class Routes {
       if (index !== octets.length) continue;
       request.restStart = octets.length;
       request.resolved = null;
+      this.leavesNothing = route.leavesNothing;
       return route.handler;
     }
     return null;
@@ -75,6 +92,7 @@ export class Routes {
 
   private findResolved(request: Request): Handler | null {
     request.resolved = null;
+    this.leavesNothing = false;
     const verdict = resolvePath(request.path);
     if (!verdict.ok) return verdict.refusal === 'above-root' ? null : this.findUnclear(request);
     const route = this.match(verdict.path);
