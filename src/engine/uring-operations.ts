@@ -7,6 +7,7 @@
  * count included, comes as a completion. That halves the completions of a request and lets one entry submit and wait.
  */
 import { disown, own } from '../kernel/native.ts';
+import { setLinger } from '../kernel/socket.ts';
 import { call, SYS } from '../kernel/syscall.ts';
 import * as abi from '../kernel/uring-abi.ts';
 import { Arena, type ArenaOptions } from './arena.ts';
@@ -34,8 +35,9 @@ export interface UringOptions extends ArenaOptions {
   readonly moderationUs?: number;
   /**
    * Sends of at least so many bytes are zero-copy: the memory is the kernel's until the peer's host has acknowledged it, and
-   * only then the send ends. Where the kernel reports that it copied all the same, a socket's further sends are plain. Infinity
-   * for never. Default 131,072.
+   * only then the send ends, so a slow peer shows as no progress at all. Where the kernel reports that it copied all the same
+   * (loopback, virtual devices), a socket's further sends are plain. The kernel's documentation (networking/msg_zerocopy) sees
+   * a gain above about 10 KB on real devices. Default: never; `docs/decisions/0007-zero-copy-is-asked-for.md` tells why.
    */
   readonly zeroCopyBytes?: number;
   /** Leaves features out, as an older kernel would. */
@@ -51,8 +53,6 @@ const MSG_NOSIGNAL = 0x4000;
 const ACCEPT_FLAGS = 0o2004000;
 /** Sends up to this size are tried as quick sends; larger ones seldom fit a socket buffer at once. */
 const QUICK_SEND_MAX_BYTES = 65536;
-/** The kernel's documentation (networking/msg_zerocopy) sees a gain above about 10 KB; a quick send is cheaper up to its bound. */
-const ZERO_COPY_BYTES = 131072;
 /** The size of one send, so that the progress of a long write shows. */
 const SEND_MAX_BYTES = 1 << 20;
 
@@ -107,8 +107,10 @@ export class UringOperations {
     this.memoryAddress = arena.address;
     this.blockSize = arena.blockSize;
     this.moderationUs = options.moderationUs ?? 30;
-    const zeroCopyBytes = options.zeroCopyBytes ?? ZERO_COPY_BYTES;
-    this.zeroCopyBytes = this.features.zeroCopySend ? zeroCopyBytes : Number.POSITIVE_INFINITY;
+    const wanted = options.zeroCopyBytes ?? Number.POSITIVE_INFINITY;
+    this.zeroCopyBytes = this.features.zeroCopySend
+      ? Math.max(wanted, QUICK_SEND_MAX_BYTES + 1)
+      : Number.POSITIVE_INFINITY;
     this.reason = options.reason ?? 'chosen by the program';
     const receiveBlocks = Math.min(options.receiveBlocks ?? 512, 1 << (31 - Math.clz32(arena.blocks >> 1)));
     const mapped = this.features.bufferRing;
@@ -245,6 +247,7 @@ export class UringOperations {
     const states = this.slots.states;
     states[handle] |= state.SEND_ARMED;
     const zeroCopy = length >= this.zeroCopyBytes && (states[handle] & state.COPIED) === 0;
+    this.slots.results[handle] = zeroCopy ? 0 : state.NOT_ZERO_COPY;
     const head = zeroCopy ? abi.IORING_OP_SEND_ZC | (abi.IORING_SEND_ZC_REPORT_USAGE << 16) : abi.IORING_OP_SEND;
     this.push(handle, state.SEND, head, 0, address, Math.min(length, SEND_MAX_BYTES), MSG_NOSIGNAL);
   }
@@ -255,6 +258,7 @@ export class UringOperations {
 
   sendMessage(handle: Handle, header: number): void {
     this.slots.states[handle] |= state.SEND_ARMED;
+    this.slots.results[handle] = state.NOT_ZERO_COPY;
     this.push(handle, state.SEND, abi.IORING_OP_SENDMSG, 0, header, 1, MSG_NOSIGNAL);
   }
 
@@ -308,7 +312,13 @@ export class UringOperations {
     if ((states[handle] & state.RECEIVE_ARMED) !== 0) this.cancel(handle, state.RECEIVE);
     if ((states[handle] & state.ACCEPT_ARMED) !== 0) this.cancel(handle, state.ACCEPT);
     if ((states[handle] & state.MESSAGES_ARMED) !== 0) this.cancel(handle, state.MESSAGES);
-    if ((states[handle] & state.SEND_ARMED) !== 0) this.cancel(handle, state.SEND);
+    if ((states[handle] & state.SEND_ARMED) !== 0) {
+      this.cancel(handle, state.SEND);
+      // What a peer that does not read has left in the socket's queue would hold our memory, and this slot, until TCP gives
+      // up. A reset empties the queue; the stream was cut short anyway.
+      const borrowed = slots.results[handle] !== state.NOT_ZERO_COPY && !keepDescriptor;
+      if (borrowed) setLinger(slots.descriptors[handle], 0);
+    }
     if ((states[handle] & state.CONNECT_ARMED) !== 0) this.cancel(handle, state.CONNECT);
     if ((states[handle] & state.POLL_ARMED) !== 0) this.cancel(handle, state.POLL);
     if ((states[handle] & state.FILE_ARMED) !== 0) this.cancel(handle, state.FILE_READY);

@@ -1,5 +1,5 @@
 /**
- * Room `engine`: the quick sends of a submission (see `uring-operations.ts`), in the order of queueing, as parallel arrays.
+ * Room `engine`: the quick sends under way (see `uring-operations.ts`), first in, first out, as parallel arrays used in a ring.
  *
  * A newcomer would get wrong: sends queued while completions are delivered belong to the next submission; `drop` keeps them.
  */
@@ -8,32 +8,39 @@ export class QuickSends {
   lengths = new Int32Array(1024);
   addresses = new Float64Array(1024);
   count = 0;
+  private first = 0;
 
   add(slot: number, address: number, length: number): void {
-    if (this.count === this.slots.length) this.#grow();
-    this.slots[this.count] = slot;
-    this.lengths[this.count] = length;
-    this.addresses[this.count++] = address;
+    if (this.count === this.slots.length) this.grow();
+    const place = this.place(this.count++);
+    this.slots[place] = slot;
+    this.lengths[place] = length;
+    this.addresses[place] = address;
   }
 
-  /** Takes the first `count` out. */
+  /** Where the arrays hold the send that is `index` behind the oldest. */
+  place(index: number): number {
+    return (this.first + index) & (this.slots.length - 1);
+  }
+
+  /** Takes the oldest `count` out. */
   drop(count: number): void {
-    if (count === 0) return;
-    if (count < this.count) {
-      this.slots.copyWithin(0, count, this.count);
-      this.lengths.copyWithin(0, count, this.count);
-      this.addresses.copyWithin(0, count, this.count);
-    }
+    this.first = this.place(count);
     this.count -= count;
   }
 
-  #grow(): void {
-    const { slots, lengths, addresses } = this;
-    this.slots = new Int32Array(slots.length * 2);
-    this.lengths = new Int32Array(slots.length * 2);
-    this.addresses = new Float64Array(slots.length * 2);
-    this.slots.set(slots);
-    this.lengths.set(lengths);
-    this.addresses.set(addresses);
+  private grow(): void {
+    const { slots, lengths, addresses, count } = this;
+    this.slots = new Int32Array(count * 2);
+    this.lengths = new Int32Array(count * 2);
+    this.addresses = new Float64Array(count * 2);
+    const before = this.first;
+    this.first = 0;
+    for (let index = 0; index < count; index++) {
+      const place = (before + index) & (count - 1);
+      this.slots[index] = slots[place];
+      this.lengths[index] = lengths[place];
+      this.addresses[index] = addresses[place];
+    }
   }
 }

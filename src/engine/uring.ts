@@ -1,17 +1,17 @@
 /**
  * Room `engine`: io_uring. Accepts and receives are multishot, received bytes land in a provided buffer ring, everything
- * asked for during a turn is submitted by the one kernel entry that also waits. This file is the hearing side: the turn and
- * what each completion means. `uring-operations.ts` is the asking side.
+ * asked for during a turn is submitted by the one kernel entry that also waits. This file is the turn. `uring-operations.ts`
+ * is the asking side, `uring-completions.ts` says what each completion means.
  *
- * A newcomer would get wrong: a multishot operation ends without an error too (overflow, the kernel's retry limit), so "no
- * MORE flag" and not "negative result" is what asks for arming again.
+ * A newcomer would get wrong: the order within a pass. Quick sends are settled only after every completion of their
+ * submission has been read, overflowed ones included, because silence is their success.
  */
 import { ERRNO } from '../kernel/errno.ts';
-import { disown, shim } from '../kernel/native.ts';
-import { call, SYS } from '../kernel/syscall.ts';
+import { shim } from '../kernel/native.ts';
 import * as abi from '../kernel/uring-abi.ts';
-import { type Clock, type Engine, RECEIVED_KEEP, RECEIVED_QUIET } from './engine.ts';
-import { UringOperations, type UringOptions } from './uring-operations.ts';
+import type { Clock, Engine } from './engine.ts';
+import { UringCompletions } from './uring-completions.ts';
+import type { UringOptions } from './uring-operations.ts';
 import * as state from './uring-state.ts';
 
 const POLLIN = 1;
@@ -21,27 +21,8 @@ const PASSES_MAX = 64;
 /** Completions of one pass from which on the ring counts as busy and its wake-ups are moderated. */
 const MODERATE_FROM = 3;
 const JOBS_PER_TURN_MAX = 65536;
-const MESSAGES_PER_TURN_MAX = 64;
 
-/** accept(2): errors of one connection, or of the network for a moment; the listener stays as it is. */
-const ACCEPT_AGAIN: ReadonlySet<number> = new Set(
-  [
-    ERRNO.ECONNABORTED,
-    ERRNO.EPROTO,
-    ERRNO.ENETDOWN,
-    ERRNO.ENOPROTOOPT,
-    ERRNO.EHOSTDOWN,
-    ERRNO.ENONET,
-    ERRNO.EHOSTUNREACH,
-    ERRNO.EOPNOTSUPP,
-    ERRNO.ENETUNREACH,
-    ERRNO.EPERM,
-    ERRNO.EAGAIN,
-    ERRNO.EINTR,
-  ].map((errno) => -errno),
-);
-
-export class UringEngine extends UringOperations implements Engine {
+export class UringEngine extends UringCompletions implements Engine {
   turn(timeoutMs: number): boolean {
     // Passes that ran no foreign code cannot have given Node anything to do, so they follow each other without a way back
     // through the event loop; what Node itself waits for ends them (the host's descriptor, its timeout).
@@ -63,7 +44,8 @@ export class UringEngine extends UringOperations implements Engine {
     if (this.drainNeeded) this.drain();
     // Blocks came back: who waited for them is armed again.
     if (this.starved.length > 0 && this.group.available > 0) this.again.push(...this.starved.splice(0));
-    const busy = this.foreign || this.hurried || this.jobCount > 0 || this.transfers.waiting > 0 || this.again.length > 0;
+    const busy =
+      this.foreign || this.hurried || this.jobCount > 0 || this.transfers.waiting > 0 || this.again.length > 0;
     this.hurried = false;
     let wait = busy ? 0 : timeoutMs;
     const clock = this.clock;
@@ -149,86 +131,6 @@ export class UringEngine extends UringOperations implements Engine {
     return count;
   }
 
-  private complete(low: number, generation: number, result: number, flags: number): void {
-    const slot = low & state.SLOT_MASK;
-    const operation = low >>> state.OPERATION_SHIFT;
-    if (operation === state.HOST) {
-      this.hostArmed = false;
-      this.hostReady = true;
-      return;
-    }
-    if (operation === state.IGNORED || this.slots.generations[slot] !== generation) return;
-    if ((flags & abi.IORING_CQE_F_MORE) === 0) this.slots.flights[slot]--;
-    switch (operation) {
-      case state.RECEIVE:
-        this.received(slot, result, flags);
-        break;
-      case state.QUICK_SEND:
-        // Failed or short: the flight goes on until the quick sends of this submission are settled.
-        this.slots.flights[slot]++;
-        this.slots.results[slot] = result;
-        return;
-      case state.SEND:
-        this.slowSent(slot, result, flags);
-        break;
-      case state.ACCEPT:
-        this.accepted(slot, result, flags);
-        break;
-      case state.MESSAGES:
-        this.message(slot, result, flags);
-        break;
-      case state.FILE_READY:
-        this.slots.states[slot] &= ~state.FILE_ARMED;
-        if ((this.slots.states[slot] & state.CLOSING) === 0) {
-          this.slots.flights[slot]++;
-          this.transfers.retry(slot);
-        } else {
-          this.transfers.drop(slot);
-        }
-        break;
-      default:
-        this.single(slot, operation, result);
-    }
-  }
-
-  /** A zero-copy send completes twice: with its result, also a failed one, and when the kernel has let go of the memory. */
-  private slowSent(slot: number, result: number, flags: number): void {
-    const slots = this.slots;
-    if ((flags & abi.IORING_CQE_F_MORE) !== 0) {
-      slots.results[slot] = result;
-      return;
-    }
-    const isNotification = (flags & abi.IORING_CQE_F_NOTIF) !== 0;
-    slots.states[slot] &= ~state.SEND_ARMED;
-    // IORING_NOTIF_USAGE_ZC_COPIED is the sign bit.
-    if (isNotification && result < 0) slots.states[slot] |= state.COPIED;
-    if ((slots.states[slot] & state.CLOSING) !== 0) return;
-    this.told(slots.sinks[slot]!.sent(isNotification ? slots.results[slot] : result));
-  }
-
-  private told(answer: number): void {
-    if ((answer & RECEIVED_QUIET) === 0) this.drainNeeded = true;
-  }
-
-  private single(slot: number, operation: number, result: number): void {
-    const states = this.slots.states;
-    const silent = (states[slot] & state.CLOSING) !== 0;
-    if (operation === state.CONNECT) {
-      states[slot] &= ~state.CONNECT_ARMED;
-      if (silent) return;
-      this.drainNeeded = true;
-      this.slots.sinks[slot]!.connected(result);
-    } else if (operation === state.POLL) {
-      states[slot] &= ~state.POLL_ARMED;
-      if (silent) return;
-      this.drainNeeded = true;
-      this.slots.sinks[slot]!.polled(result);
-    } else if (operation === state.CLOSE) {
-      // The number is free again from here on; a completion that reuses it comes behind this one.
-      disown(this.slots.descriptors[slot]);
-    }
-  }
-
   /** Tells of the slots that have nothing under way any more, in the order in which they were asked to close. */
   private tellClosed(): void {
     const { closings, slots } = this;
@@ -253,131 +155,19 @@ export class UringEngine extends UringOperations implements Engine {
     closings.splice(kept, count - kept);
   }
 
-  private received(slot: number, result: number, flags: number): void {
-    const slots = this.slots;
-    const states = slots.states;
-    const more = (flags & abi.IORING_CQE_F_MORE) !== 0;
-    if (!more) states[slot] &= ~state.RECEIVE_ARMED;
-    if ((flags & abi.IORING_CQE_F_BUFFER) !== 0) {
-      const id = flags >>> abi.IORING_CQE_BUFFER_SHIFT;
-      this.group.available--;
-      const start = id * this.blockSize;
-      if (result > 0 && (states[slot] & state.CLOSING) === 0) {
-        if ((states[slot] & (state.RECEIVE_WANTED | state.RETAINED)) !== state.RECEIVE_WANTED) {
-          states[slot] |= state.RETAINED;
-          this.retained.add(slot, start, start + result);
-          this.refill();
-        } else {
-          this.deliver(slot, id, start, start + result);
-        }
-      } else {
-        this.recycle(id);
-      }
-    }
-    if (result > 0) {
-      // A multishot ends without an error too (overflow, its retry limit); a one-shot always does.
-      if (!more && (states[slot] & state.RECEIVE_WANTED) !== 0) this.again.push(slot);
-      return;
-    }
-    if ((states[slot] & state.CLOSING) !== 0) return;
-    if (result === -ERRNO.ENOBUFS) {
-      this.statistics.blocksExhausted++;
-      states[slot] |= state.STARVED;
-      this.again.push(slot);
-      return;
-    }
-    if (result === -ERRNO.ECANCELED || result === -ERRNO.EINTR || result === -ERRNO.EAGAIN) {
-      if ((states[slot] & state.RECEIVE_WANTED) !== 0) this.again.push(slot);
-      return;
-    }
-    if ((states[slot] & (state.RECEIVE_WANTED | state.RETAINED)) !== state.RECEIVE_WANTED) {
-      states[slot] |= state.RETAINED;
-      this.retained.finish(slot, result);
-      return;
-    }
-    states[slot] &= ~state.RECEIVE_WANTED;
-    this.drainNeeded = true;
-    slots.sinks[slot]!.receiveEnded(result);
-  }
-
-  /** Gives the bytes to the sink; the block goes back to the kernel also when the sink throws. */
-  private deliver(slot: number, id: number, start: number, end: number): void {
-    let answer = 0;
-    try {
-      answer = this.slots.sinks[slot]!.received(start, end);
-    } finally {
-      if ((answer & RECEIVED_KEEP) === 0) this.recycle(id);
-      else this.refill();
-    }
-    this.told(answer);
-  }
-
-  /** Replaces a block that somebody keeps, so that the kernel's share stays whole while the pool has blocks. */
-  private refill(): void {
-    const offset = this.arena.take();
-    if (offset >= 0) this.recycle(offset / this.blockSize);
-  }
-
-  private accepted(slot: number, result: number, flags: number): void {
-    const states = this.slots.states;
-    const more = (flags & abi.IORING_CQE_F_MORE) !== 0;
-    if (!more) states[slot] &= ~state.ACCEPT_ARMED;
-    if ((states[slot] & state.CLOSING) !== 0) {
-      if (result >= 0) call(SYS.close, result);
-      return;
-    }
-    const again = result >= 0 || ACCEPT_AGAIN.has(result);
-    if (!more && again && (states[slot] & state.ACCEPT_WANTED) !== 0) this.again.push(slot);
-    if (result >= 0) {
-      this.drainNeeded = true;
-      this.slots.sinks[slot]!.accepted(result);
-    } else if (!again && result !== -ERRNO.ECANCELED) {
-      states[slot] &= ~state.ACCEPT_WANTED;
-      this.drainNeeded = true;
-      this.slots.sinks[slot]!.acceptFailed(result);
-    } else if (result === -ERRNO.ECANCELED && (states[slot] & state.ACCEPT_WANTED) !== 0) {
-      this.again.push(slot);
-    }
-  }
-
-  private message(slot: number, result: number, flags: number): void {
-    const slots = this.slots;
-    const states = slots.states;
-    if ((flags & abi.IORING_CQE_F_MORE) === 0) states[slot] &= ~state.MESSAGES_ARMED;
-    const wanted = (states[slot] & (state.MESSAGES_WANTED | state.CLOSING)) === state.MESSAGES_WANTED;
-    if (wanted && (states[slot] & state.MESSAGES_ARMED) === 0) this.again.push(slot);
-    const sink = wanted ? slots.sinks[slot] : null;
-    if ((flags & abi.IORING_CQE_F_BUFFER) !== 0) {
-      this.receiver.took();
-      this.drainNeeded = true;
-      this.receiver.deliver(sink, flags >>> abi.IORING_CQE_BUFFER_SHIFT, result);
-      return;
-    }
-    let failure = result;
-    if (result > 0 && sink !== null && !this.receiver.multishot) {
-      this.drainNeeded = true;
-      failure = this.receiver.receiveNow(slots.descriptors[slot], sink, MESSAGES_PER_TURN_MAX);
-    }
-    const quiet = [-ERRNO.ENOBUFS, -ERRNO.ECANCELED, -ERRNO.EAGAIN, -ERRNO.EINTR].includes(failure);
-    // An ICMP error ends the multishot, not the socket: it is reported and receiving goes on.
-    if (failure < 0 && !quiet && sink !== null) {
-      this.drainNeeded = true;
-      sink.receiveEnded(failure);
-    }
-  }
-
   /** Settles the quick sends that the kernel has seen: their results stand in the slots. */
   private quickResults(submitted: number): number {
     const slots = this.slots;
     const quick = this.quick;
     for (let index = 0; index < submitted; index++) {
       if (this.drainNeeded) this.drain();
-      const slot = quick.slots[index];
+      const place = quick.place(index);
+      const slot = quick.slots[place];
       const result = slots.results[slot];
       slots.flights[slot]--;
       if ((slots.states[slot] & state.CLOSING) !== 0) continue;
       if (result === -ERRNO.EAGAIN) {
-        this.slowSend(slot, quick.addresses[index], quick.lengths[index]);
+        this.slowSend(slot, quick.addresses[place], quick.lengths[place]);
       } else {
         this.sent(slot, result);
       }
