@@ -22,6 +22,8 @@ const TEXT = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json';
 
 export class Response extends ResponseStart {
+  /** @internal Set by a handler of the library's own that left nothing in Node's queues, however long its answer takes. */
+  isQuiet = false;
   private trailerLines = '';
   private onDrain: (() => void) | null = null;
   private onClose: (() => void) | null = null;
@@ -30,6 +32,7 @@ export class Response extends ResponseStart {
   begin(connection: Connection, owner: ResponseOwner, isHead: boolean, versionMinor: number): void {
     this.start(connection, owner, isHead, versionMinor);
     if (this.trailerLines !== '') this.trailerLines = '';
+    this.isQuiet = false;
     this.onDrain = null;
     this.onClose = null;
   }

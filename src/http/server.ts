@@ -133,7 +133,6 @@ export class HttpServer implements Job {
         position = next;
         continue;
       }
-      quiet = RECEIVED_DONE;
       position = this.last(connection, exchange, bytes, position, next, end);
     }
     return quiet;
@@ -468,8 +467,8 @@ export class HttpServer implements Job {
     if (exchange?.headPartial === true && !exchange.stalled && connection.writable) {
       this.refuse(connection, 408);
     } else if (connection.bytesQueued > 0 || !connection.writable) {
-      // It took nothing of its answer for the whole time.
-      connection.destroy();
+      // It took nothing of its answer for the whole time; the kernel's buffer is given back too.
+      connection.reset();
     } else if (exchange === undefined) {
       connection.close();
     } else if (exchange.awaitsBody) {
