@@ -31,6 +31,7 @@ export class GatewayProcess {
   readonly ended: Promise<readonly [number | null, NodeJS.Signals | null]>;
   readonly events: UpEvent[] = [];
   stderr = '';
+  #over = false;
   #wake = Promise.withResolvers<void>();
 
   private constructor(configuration: string | null, options: GatewayProcessOptions, folder: string) {
@@ -42,7 +43,10 @@ export class GatewayProcess {
       env: { ...process.env, ...options.environment },
     });
     this.ended = once(this.child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
-    void this.ended.then(() => this.#wake.resolve());
+    void this.ended.then(() => {
+      this.#over = true;
+      this.#wake.resolve();
+    });
     this.child.stderr!.on('data', (chunk: Buffer) => {
       this.stderr += chunk;
     });
@@ -79,7 +83,10 @@ export class GatewayProcess {
     for (;;) {
       const found = this.events.slice(skip).find(({ event }) => event === kind);
       if (found !== undefined) return found;
-      if (this.child.exitCode !== null) assert.fail(`ended without "${kind}": ${this.stderr}`);
+      if (this.#over) {
+        const how = this.child.signalCode ?? `status ${this.child.exitCode}`;
+        assert.fail(`ended with ${how} without "${kind}": ${this.stderr}`);
+      }
       if ((await Promise.race([this.#wake.promise, late])) === 'late') {
         assert.fail(`no "${kind}" within ${timeoutMs} ms; ${JSON.stringify(this.events)}; ${this.stderr}`);
       }
@@ -151,7 +158,7 @@ export class GatewayProcess {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGKILL');
+    if (!this.#over) this.child.kill('SIGKILL');
     await this.ended;
     rmSync(this.folder, { recursive: true });
   }
