@@ -12,8 +12,18 @@ const shared = new Int32Array(shim.shared);
 let current: Engine | null = null;
 let references = 0;
 
+/** The engine whose turn is under way, and those that were ended in the midst of their own. */
+let turning: Engine | null = null;
+const ended: Engine[] = [];
+
 function turn(): boolean {
-  return current!.turn(shared[0]);
+  turning = current!;
+  try {
+    return turning.turn(shared[0]);
+  } finally {
+    turning = null;
+    for (const engine of ended.splice(0)) engine.dispose();
+  }
 }
 
 /** Starts driving the engine. One engine drives a thread at a time; a second one throws. */
@@ -24,10 +34,20 @@ export function start(engine: Engine): void {
   shim.hook(turn);
 }
 
-export function stop(engine: Engine): void {
-  if (current !== engine) return;
-  shim.hook(null);
-  current = null;
+/**
+ * Stops driving the engine and disposes of it: at once, or when it is called from a callback of that engine's (or a promise
+ * that one has settled), at the end of the turn, because what is on the stack still needs its memory.
+ */
+export function end(engine: Engine): void {
+  if (current === engine) {
+    shim.hook(null);
+    current = null;
+    // Its sockets, open ones too, keep nothing running any more.
+    references = 0;
+    shim.keepAlive(false);
+  }
+  if (turning === engine) ended.push(engine);
+  else engine.dispose();
 }
 
 export function running(): Engine | null {
@@ -40,5 +60,6 @@ export function reference(): void {
 }
 
 export function unreference(): void {
-  if (--references === 0) shim.keepAlive(false);
+  // What the rest of an ended engine's last turn tells was counted by that engine, not by its successor.
+  if (references > 0 && --references === 0) shim.keepAlive(false);
 }

@@ -256,7 +256,7 @@ export class Connection<Data = unknown> extends StreamSocket implements Sink, Ti
     try {
       if (failure !== null) this.handler.error?.(this, failure);
     } finally {
-      this.cancelWrites();
+      this.cancelWrites(failure);
       try {
         this.handler.close?.(this);
       } finally {

@@ -353,15 +353,21 @@ export abstract class Outgoing {
   }
 
   /** Tells each write that still waits what became of it, in the order of writing. */
-  protected cancelWrites(): void {
+  protected cancelWrites(failure: Error | null): void {
     const waiters = this.waiters;
     this.waiters = null;
     if (waiters === null) return;
-    const error = new KernelError('write', ERRNO.ECANCELED, {
+    const canceled = new KernelError('write', ERRNO.ECANCELED, {
       object: this.describe(),
       remedy: 'the connection was closed before it had sent this',
     });
-    for (const waiter of waiters) tell(waiter.callback, waiter.position <= this.bytesSent ? null : error);
+    // The write that met the failure gets it; those behind it were not tried.
+    let error = failure instanceof KernelError && failure.syscall === 'write' ? failure : canceled;
+    for (const waiter of waiters) {
+      const sent = waiter.position <= this.bytesSent;
+      tell(waiter.callback, sent ? null : error);
+      if (!sent) error = canceled;
+    }
   }
 }
 

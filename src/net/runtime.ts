@@ -52,7 +52,6 @@ export function useEngine(choice: EngineChoice | Engine): Engine {
  */
 export function releaseEngine(): void {
   if (current === null) return;
-  loop.stop(current.engine);
-  current.engine.dispose();
+  loop.end(current.engine);
   current = null;
 }

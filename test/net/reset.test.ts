@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { connect, listen } from '../../src/net/index.ts';
-import { eachEngine, idleCalls, turns, until } from '../support/net.ts';
+import { eachEngine, idleCalls, turns } from '../support/net.ts';
 import { HOST, pair, rawClose, rawConnect, rawListen, rawReset, rawSend } from '../support/pair.ts';
 import { Recorder } from '../support/recorder.ts';
 
@@ -124,7 +124,7 @@ eachEngine('when reading and writing fail together there is one error', async ()
   const client = rawConnect(listener.port);
   await server.heard('open');
   server.connection.write(new Uint8Array(10 * MEGABYTE));
-  await until(() => server.connection.bytesSent > 0);
+  await turns(10);
   rawReset(client);
   await server.heard('close');
   await turns(10);

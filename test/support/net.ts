@@ -56,7 +56,7 @@ function take(name: EngineName): Engine {
 }
 
 /** Why the engine cannot be had here, or null. */
-function refusalOf(name: EngineName): string | null {
+export function refusalOf(name: EngineName): string | null {
   try {
     useEngine(name);
   } catch (error) {

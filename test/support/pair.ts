@@ -135,7 +135,7 @@ export function runChild(
   options: { readonly uid?: number; readonly env?: Record<string, string>; readonly command?: readonly string[] } = {},
 ): Promise<{ readonly output: string; readonly errors: string; readonly code: number }> {
   const library = new URL('../../src/net/index.ts', import.meta.url).href;
-  const script = `import * as net from ${JSON.stringify(library)};\n${code}`;
+  const script = `import * as net from ${JSON.stringify(library)};\nsetTimeout(() => process.exit(3), 15_000).unref();\n${code}`;
   const [program, ...rest] = [
     ...(options.command ?? []),
     process.execPath,
