@@ -22,8 +22,6 @@ const TEXT = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json';
 
 export class Response extends ResponseStart {
-  /** @internal Set by a handler of the library's own that left nothing in Node's queues, however long its answer takes. */
-  isQuiet = false;
   private trailerLines = '';
   private onDrain: (() => void) | null = null;
   private onClose: (() => void) | null = null;
@@ -32,7 +30,6 @@ export class Response extends ResponseStart {
   begin(connection: Connection, owner: ResponseOwner, isHead: boolean, versionMinor: number): void {
     this.start(connection, owner, isHead, versionMinor);
     if (this.trailerLines !== '') this.trailerLines = '';
-    this.isQuiet = false;
     this.onDrain = null;
     this.onClose = null;
   }
@@ -246,7 +243,8 @@ export class Response extends ResponseStart {
 
   /**
    * Answers 101 and gives the connection to `handler`, whose `open` is called first; then it hears what came behind the
-   * request, and everything after. The connection is no longer the server's: neither its timeouts nor its end.
+   * request, and everything after. The server's timeouts no longer apply; without `end` in the handler our side ends when the
+   * client's does.
    *
    * ```ts
    * '/echo': (_request, response) => response.upgrade('echo', { data(connection, chunk) { connection.write(chunk); } })

@@ -7,12 +7,14 @@
  */
 import { RECEIVED_KEEP } from '../engine/engine.ts';
 import type { Connection, ConnectionHandler } from '../net/connection.ts';
+import { replaceMethods } from '../net/handlers.ts';
 
 /** Gives the connection to `handler`. `rest` are bytes that came already, in order. */
 export function handOver<Data>(connection: Connection<Data>, handler: ConnectionHandler<Data>, rest: Uint8Array): void {
   connection.data = undefined;
   connection.setTimeout(0);
-  connection.handler = handler;
+  // The server's connections stay open when the client ends; a handler that does not hear of it could not end them.
+  connection.handler = handler.end === undefined ? replaceMethods(handler, { end: (own) => own.end() }) : handler;
   // Takes effect in a later turn, so `open` may pause it again.
   connection.resume();
   handler.open?.(connection);
