@@ -115,7 +115,10 @@ export interface Engine {
   sendFile(handle: Handle, file: number, offset: number, length: number, more: boolean): void;
   /** Sends one message: `header` is the address of a struct msghdr, valid until `sent`. */
   sendMessage(handle: Handle, header: number): void;
-  /** Receives messages with their sender's address (datagrams) until `messagesStop`; ends with `receiveEnded`. */
+  /**
+   * Receives messages with their sender's address and descriptors until `messagesStop`; ends with `receiveEnded`. Messages that
+   * the kernel had handed over when it was stopped still come: one cannot be put back.
+   */
   messagesStart(handle: Handle): void;
   messagesStop(handle: Handle): void;
   /** Connects to the socket address at `address`, valid until `connected`. */

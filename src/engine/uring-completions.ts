@@ -189,7 +189,8 @@ export class UringCompletions extends UringOperations {
     if ((flags & abi.IORING_CQE_F_MORE) === 0) states[slot] &= ~state.MESSAGES_ARMED;
     const wanted = (states[slot] & (state.MESSAGES_WANTED | state.CLOSING)) === state.MESSAGES_WANTED;
     if (wanted && (states[slot] & state.MESSAGES_ARMED) === 0) this.again.push(slot);
-    const sink = wanted ? slots.sinks[slot] : null;
+    // What the kernel had taken when receiving was stopped cannot be put back: the sink gets it all the same.
+    const sink = (states[slot] & state.CLOSING) === 0 ? slots.sinks[slot] : null;
     if ((flags & abi.IORING_CQE_F_BUFFER) !== 0) {
       this.receiver.took();
       this.drainNeeded = true;
@@ -197,7 +198,7 @@ export class UringCompletions extends UringOperations {
       return;
     }
     let failure = result;
-    if (result > 0 && sink !== null && !this.receiver.multishot) {
+    if (result > 0 && wanted && sink !== null && !this.receiver.multishot) {
       this.drainNeeded = true;
       failure = this.receiver.receiveNow(slots.descriptors[slot], sink, MESSAGES_PER_TURN_MAX);
     }

@@ -13,6 +13,7 @@ import type { ConnectionContext } from './context.ts';
 import { replaceMethods } from './handlers.ts';
 import { iterate } from './iterate.ts';
 import * as options from './options.ts';
+import { closeAll, Passing } from './passing.ts';
 import * as states from './states.ts';
 import { StreamSocket } from './stream-socket.ts';
 import type { Timed } from './timers.ts';
@@ -32,6 +33,8 @@ export interface ConnectionHandler<Data = unknown> {
    * that could have queued a promise or a tick.
    */
   receive?(connection: Connection<Data>, memory: Uint8Array, start: number, end: number): number;
+  /** With the option `descriptors`: they came with the chunk that `data` gets next. They are close-on-exec, and yours to close. */
+  passed?(connection: Connection<Data>, descriptors: readonly number[]): void;
   /** The peer ended its side. Without `halfOpen`, ours ends by itself once what was written has left. */
   end?(connection: Connection<Data>): void;
   /** After a `write` returned false: what waits fell to the low mark. Answering `true` says that no foreign code ran. */
@@ -60,6 +63,7 @@ export class Connection<Data = unknown> extends StreamSocket implements Sink, Ti
   protected failure: Error | null = null;
   private lingered = 0;
   private peer: SocketAddress | null = null;
+  private passing: Passing | null = null;
 
   /** @internal Made by `listen`, `connect` and `adopt`. */
   constructor(context: ConnectionContext, handler: ConnectionHandler<Data>) {
@@ -107,7 +111,8 @@ export class Connection<Data = unknown> extends StreamSocket implements Sink, Ti
       return;
     }
     if ((this.state & DONE) !== 0) return;
-    if ((this.state & states.READING) !== 0) this.context.runtime.engine.receiveStart(this.handle);
+    if (this.context.descriptors && options.familyOf(this.descriptor) === 'unix') this.passing = new Passing(this);
+    if ((this.state & states.READING) !== 0) this.startReceiving();
     this.flushSoon();
   }
 
@@ -165,14 +170,52 @@ export class Connection<Data = unknown> extends StreamSocket implements Sink, Ti
   pause(): void {
     if ((this.state & (states.READING | DONE)) !== states.READING) return;
     this.state &= ~states.READING;
-    if ((this.state & states.OPEN) !== 0) this.context.runtime.engine.receiveStop(this.handle);
+    if ((this.state & states.OPEN) === 0) return;
+    if (this.passing === null) this.context.runtime.engine.receiveStop(this.handle);
+    else this.context.runtime.engine.messagesStop(this.handle);
   }
 
   /** Goes on reading. What had arrived comes first and in order, in a later turn. */
   resume(): void {
     if ((this.state & (states.READING | states.PEER_ENDED | DONE)) !== 0) return;
     this.state |= states.READING;
-    if ((this.state & states.OPEN) !== 0) this.context.runtime.engine.receiveStart(this.handle);
+    if ((this.state & states.OPEN) !== 0) this.startReceiving();
+  }
+
+  private startReceiving(): void {
+    const { engine } = this.context.runtime;
+    if (this.passing === null) {
+      engine.receiveStart(this.handle);
+      return;
+    }
+    if (!this.passing.isEmpty) engine.defer(this.passing);
+    engine.messagesStart(this.handle);
+  }
+
+  passed(descriptor: number): void {
+    if (this.passing === null) closeAll([descriptor]);
+    else this.passing.passed(descriptor);
+  }
+
+  message(_nameStart: number, _nameEnd: number, start: number, end: number): void {
+    const { engine } = this.context.runtime;
+    // The end of a stream is a message of no bytes, and would be told again and again.
+    if (start === end) engine.messagesStop(this.handle);
+    if ((this.state & DONE) === 0) this.passing?.message(engine.memory.subarray(start, end));
+  }
+
+  /** @internal */
+  deliverPassed(chunk: Uint8Array, descriptors: readonly number[]): void {
+    this.bytesRead += chunk.length;
+    this.context.runtime.timers.touch(this.handle);
+    const handler = this.handler;
+    const lingering = (this.state & states.LINGERING) !== 0;
+    if (descriptors.length > 0) {
+      if (lingering || handler.passed === undefined) closeAll(descriptors);
+      else handler.passed(this, descriptors);
+    }
+    if (lingering) this.discardReceived(chunk.length);
+    else if ((this.state & DONE) === 0) handler.data?.(this, chunk);
   }
 
   // Ending.
@@ -252,6 +295,7 @@ export class Connection<Data = unknown> extends StreamSocket implements Sink, Ti
     this.state = (this.state | states.CLOSED) & ~(states.ATTACHED | states.OPEN | states.READING);
     this.handle = -1;
     this.discard();
+    this.passing?.dispose();
     const failure = this.failure;
     try {
       if (failure !== null) this.handler.error?.(this, failure);
@@ -303,10 +347,6 @@ export class Connection<Data = unknown> extends StreamSocket implements Sink, Ti
 
   // About it.
 
-  get destroyed(): boolean {
-    return (this.state & DONE) !== 0;
-  }
-
   /** The peer's address; null before the connection is made or when the peer has none; still known after close. */
   get remoteAddress(): SocketAddress | null {
     if (this.peer === null && (this.state & states.OPEN) !== 0) this.peer = options.peerAddress(this.descriptor);
@@ -348,7 +388,6 @@ export class Connection<Data = unknown> extends StreamSocket implements Sink, Ti
   accepted(): void {}
   acceptFailed(): void {}
   polled(): void {}
-  message(): void {}
 
   connected(_result: number): void {}
 }

@@ -12,6 +12,11 @@ export interface ConnectionOptions {
   readonly lowWaterBytes?: number;
   /** Start with reading paused. Default false. */
   readonly paused?: boolean;
+  /**
+   * Unix sockets: takes descriptors that the peer passes; the handler's `passed` gets them. Without it the kernel closes them.
+   * Such a connection is told of bytes by `data` alone, never by `receive`. Default false.
+   */
+  readonly descriptors?: boolean;
 }
 
 export interface ConnectionContext {
@@ -20,6 +25,7 @@ export interface ConnectionContext {
   readonly lowWaterBytes: number;
   readonly halfOpen: boolean;
   readonly paused: boolean;
+  readonly descriptors: boolean;
   /** Whether chunks are poisoned after the call that they are valid in (environment variable MILLRACE_DEBUG). */
   readonly debug: boolean;
   /** Told when a connection is gone. */
@@ -41,6 +47,7 @@ export function contextOf(runtime: Runtime, given: ConnectionOptions, closed: ()
     lowWaterBytes,
     halfOpen: given.halfOpen ?? false,
     paused: given.paused ?? false,
+    descriptors: given.descriptors ?? false,
     debug: process.env.MILLRACE_DEBUG !== undefined,
     closed,
   };

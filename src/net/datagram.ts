@@ -266,7 +266,8 @@ export class DatagramSocket extends DatagramOutgoing implements Sink {
     if (this.bound === null || this.bound.family === 'unix' || now === null || now.family === 'unix') return;
     if (now.port !== 0) return;
     const again = sockets.bind(this.descriptor, this.bound);
-    if (again < 0) throw new KernelError('bind', again, { object: this.describe(), ...options.portDetails(this.bound) });
+    if (again < 0)
+      throw new KernelError('bind', again, { object: this.describe(), ...options.portDetails(this.bound) });
   }
 
   // Options.

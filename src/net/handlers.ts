@@ -7,7 +7,7 @@
  */
 import type { ConnectionHandler } from './connection.ts';
 
-const METHODS = ['open', 'data', 'receive', 'end', 'drain', 'timeout', 'error', 'close'] as const;
+const METHODS = ['open', 'data', 'receive', 'passed', 'end', 'drain', 'timeout', 'error', 'close'] as const;
 
 /** `handler` with `replaced` in place of its methods of the same names. */
 export function replaceMethods<Data>(

@@ -9,6 +9,7 @@ import type { SocketAddress } from '../kernel/address.ts';
 import { type PeerCredentials, peerCredentials } from '../kernel/socket.ts';
 import * as options from './options.ts';
 import { Outgoing } from './outgoing.ts';
+import { passDescriptors } from './passing.ts';
 import * as states from './states.ts';
 import * as streamOptions from './stream-options.ts';
 
@@ -16,6 +17,10 @@ export abstract class StreamSocket extends Outgoing {
   /** The descriptor, for socket options; -1 once closed. */
   get descriptor(): number {
     return (this.state & states.ATTACHED) === 0 ? -1 : this.context.runtime.engine.descriptorOf(this.handle);
+  }
+
+  get destroyed(): boolean {
+    return (this.state & (states.CLOSING | states.CLOSED)) !== 0;
   }
 
   /** Our own address; null once closed. */
@@ -88,5 +93,14 @@ export abstract class StreamSocket extends Outgoing {
     if (descriptor < 0 || options.familyOf(descriptor) !== 'unix') return null;
     const found = peerCredentials(descriptor);
     return typeof found === 'number' ? null : found;
+  }
+
+  /**
+   * Passes descriptors to the peer of a Unix connection with `data`, 1 to 4,096 bytes, behind what was written before. They
+   * stay the caller's, open until the promise resolves; what is written meanwhile may overtake them.
+   * @throws KernelError where the kernel refuses, or the connection ends; RangeError without data or above 253 descriptors
+   */
+  sendDescriptors(descriptors: readonly number[], data: Uint8Array): Promise<void> {
+    return passDescriptors(this, descriptors, data);
   }
 }
