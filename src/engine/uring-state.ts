@@ -44,6 +44,9 @@ export const STARVED = 1 << 14;
 /** The slot belongs to a socket. */
 export const TAKEN = 1 << 15;
 
+/** The result of a slow send under way that copies; a zero-copy one has its count or errno there, 0 before it is known. */
+export const NOT_ZERO_COPY = -2147483648;
+
 export class Slots {
   sinks: (Sink | null)[] = [];
   descriptors = new Int32Array(1024);
