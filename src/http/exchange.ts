@@ -11,6 +11,7 @@ import { BodyError, type BodySource } from './body.ts';
 import { CHUNK_DATA, CHUNK_END, CHUNK_MORE, ChunkedDecoder } from './chunked.ts';
 import { FIELD_UPGRADE } from './field-names.ts';
 import { METHOD_HEAD } from './methods.ts';
+import { copyOctets } from './octets.ts';
 import { Request } from './request.ts';
 import { Response } from './response.ts';
 import type { ResponseOwner } from './response-start.ts';
@@ -21,6 +22,8 @@ import { Stored } from './stored.ts';
 const DISCARD_BYTES_MAX = 65536;
 const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
 const NOTHING = new Uint8Array(0);
+/** Room for the copy of a usual head, kept with the exchange. */
+const HEAD_COPY_BYTES_MIN = 1024;
 
 export class Exchange implements BodySource, ResponseOwner {
   readonly request: Request = new Request();
@@ -96,8 +99,9 @@ export class Exchange implements BodySource, ResponseOwner {
 
   /** Copies the head out of the engine's memory. `bytes[start, end)` is the head. */
   keep(bytes: Uint8Array, start: number, end: number): void {
-    this.headCopy = bytes.slice(start, end);
-    this.request.head.parse(this.headCopy, 0, this.headCopy.length, this.server.limits);
+    if (this.headCopy.length < end - start) this.headCopy = new Uint8Array(Math.max(end - start, HEAD_COPY_BYTES_MIN));
+    copyOctets(this.headCopy, 0, bytes, start, end);
+    this.request.head.move(this.headCopy, -start);
   }
 
   // The body.
@@ -234,7 +238,7 @@ export class Exchange implements BodySource, ResponseOwner {
   /** Gets ready to be used for another request, on any connection. */
   recycle(): void {
     this.waiting.clear();
-    this.headCopy = NOTHING;
+    if (this.headCopy.length > HEAD_COPY_BYTES_MIN) this.headCopy = NOTHING;
     this.headPartial = false;
     this.stalled = false;
     this.begun = false;

@@ -95,6 +95,13 @@ export class Fields {
     return INCOMPLETE;
   }
 
+  /** The octets were copied to `bytes`, every offset `distance` further on. */
+  move(bytes: Uint8Array, distance: number): void {
+    const spans = this.#spans;
+    for (let index = this.count * 4 - 1; index >= 0; index--) spans[index] += distance;
+    this.bytes = bytes;
+  }
+
   clear(): void {
     const ids = this.#ids;
     const first = this.#first;

@@ -127,6 +127,21 @@ export class RequestHead {
     return position;
   }
 
+  /** The head was copied to `bytes`, every offset `distance` further on: cheaper than parsing the copy. */
+  move(bytes: Uint8Array, distance: number): void {
+    this.fields.move(bytes, distance);
+    this.methodStart += distance;
+    this.methodEnd += distance;
+    this.targetStart += distance;
+    this.targetEnd += distance;
+    this.pathStart += distance;
+    this.pathEnd += distance;
+    this.queryStart += distance;
+    this.queryEnd += distance;
+    this.authorityStart += distance;
+    this.authorityEnd += distance;
+  }
+
   /** The method as a string; no allocation for known ones. */
   get methodName(): string {
     return this.method === METHOD_OTHER

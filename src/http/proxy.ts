@@ -169,5 +169,5 @@ export type ProxyHandler = Handler & { readonly state: ProxyState; close(): void
 export function proxy(upstreams: readonly UpstreamOption[], options: ProxyOptions = {}): ProxyHandler {
   const state = new ProxyState(upstreams, options);
   const handler: Handler = (request, response) => state.relay().start(request, response);
-  return Object.assign(handler, { state, close: () => state.close() });
+  return Object.assign(handler, { state, close: () => state.close(), leavesNothing: true });
 }

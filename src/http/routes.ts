@@ -16,8 +16,8 @@ export interface Handler {
    */
   (request: Request, response: Response): void | Promise<void>;
   /**
-   * Says that a call that has answered when it returns leaves no promise, tick or timer behind, so that the server can go on
-   * without giving Node's event loop a turn. Only for handlers that are nothing but computation.
+   * Says that a call that returns no promise leaves no promise, tick or timer behind, so that the server can go on without
+   * giving Node's event loop a turn. Only for handlers that are nothing but computation and the library's own sockets.
    */
   readonly leavesNothing?: boolean;
 }

@@ -321,8 +321,9 @@ export class HttpServer implements Job {
         return true;
       }
       const promise: unknown = handler(request, response);
+      if (promise === undefined && leavesNothing) return true;
       if (promise === undefined && response.finished) {
-        if (!leavesNothing) this.drainSoon(exchange.connection);
+        this.drainSoon(exchange.connection);
         return true;
       }
       if (promise instanceof Promise) this.await(exchange, promise);

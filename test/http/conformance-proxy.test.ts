@@ -98,7 +98,7 @@ async function runRequest(
       if (pieces.length > 1) await sleep(3);
     }
     if (example.closeAfter) client.socket.end();
-    const deadlineMs = performance.now() + 1500;
+    const deadlineMs = performance.now() + 4000;
     let seen = finalStatuses('');
     do {
       await client.quiet(SILENCE_MS);
@@ -111,7 +111,7 @@ async function runRequest(
     );
     if (seen.fault !== '') return seen.fault;
     if (expect.interim === 'never' && client.text.includes('HTTP/1.1 100')) return 'sent 100 (Continue)';
-    if (expect.closed === true && !client.over) await client.end(500).catch(() => {});
+    if (expect.closed === true && !client.over) await client.end(3000).catch(() => {});
     if (!isRight(example, seen.statuses, client.over, seen.saidClose))
       return `statuses ${seen.statuses}, ${client.over ? 'closed' : 'open'}`;
     const fault = judgeForwarded(example, seen.statuses, upstream.streams.slice(firstStream));
@@ -222,7 +222,7 @@ async function runResponse(example: ResponseCase, port: number): Promise<string>
   try {
     client.write(`${method} /case HTTP/1.1\r\nHost: example.test\r\n\r\n`);
     const bodiless = (start: string): boolean => method === 'HEAD' && !start.startsWith('HTTP/1.1 1');
-    const deadlineMs = performance.now() + 1500;
+    const deadlineMs = performance.now() + 4000;
     let reading = readMessages(client.received, true, bodiless);
     const isFinal = (message: Message): boolean => !/^HTTP\/1\.1 1(?!01)/.test(message.start);
     do {

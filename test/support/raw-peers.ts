@@ -74,7 +74,7 @@ export class RawClient {
   }
 
   /** Waits until more than so many octets have come, or the connection is over, or some time has passed. */
-  async more(than: number, timeoutMs = 1000): Promise<void> {
+  async more(than: number, timeoutMs = 4000): Promise<void> {
     const deadlineMs = performance.now() + timeoutMs;
     while (this.length <= than && !this.over && performance.now() < deadlineMs) await sleep(1);
   }
