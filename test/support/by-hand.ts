@@ -29,6 +29,11 @@ const makers: Readonly<Record<EngineName, (options: UringOptions) => Engine>> = 
   select: createSelect,
 };
 
+/** Makes an engine by name, as `chooseEngine` would, with options of its own. */
+export function makeEngine(name: EngineName, options: UringOptions = {}): Engine {
+  return makers[name](options);
+}
+
 export interface ByHandOptions {
   readonly only?: readonly EngineName[];
   /** Of the arena, and for io_uring of the ring. */
@@ -43,7 +48,7 @@ export function byHand(
   options: ByHandOptions = {},
 ): void {
   for (const engineName of options.only ?? engineNames) {
-    engineTest(`[${engineName}] ${name}`, () => makers[engineName](options.engine ?? {}), body, options.timeoutMs);
+    engineTest(`[${engineName}] ${name}`, () => makeEngine(engineName, options.engine), body, options.timeoutMs);
   }
 }
 
