@@ -63,6 +63,7 @@ export const SYS = {
   prlimit64: 302,
   sendmmsg: 307,
   memfd_create: 319,
+  bpf: 321,
   statx: 332,
   io_uring_setup: 425,
   io_uring_enter: 426,

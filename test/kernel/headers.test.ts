@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import * as bpf from '../../src/kernel/bpf-abi.ts';
 import * as constants from '../../src/kernel/constants.ts';
 import { ERRNO } from '../../src/kernel/errno.ts';
 import * as layouts from '../../src/kernel/layouts.ts';
@@ -24,13 +25,17 @@ interface Younger {
 
 /** Names that Debian 12's headers (Linux 6.1, glibc 2.36) do not have. */
 const younger: Readonly<Record<string, Younger>> = {
+  BPF_MEMSX: { value: 128, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
   IORING_SETUP_NO_SQARRAY: { value: 65536, source: 'Linux 6.6, include/uapi/linux/io_uring.h' },
 };
 
 type Layout = Readonly<Record<string, number>>;
 
 /** Layouts whose name here is not the structure's own. */
-const structureNames: Readonly<Record<string, string>> = { TCP_INFO_LAYOUT: 'tcp_info', RLIMIT64: 'rlimit64' };
+const structureNames: Readonly<Record<string, string>> = {
+  BPF_ATTR: 'union bpf_attr',
+  TCP_INFO_LAYOUT: 'struct tcp_info',
+};
 
 function numbersOf(module: Readonly<Record<string, unknown>>): [string, number][] {
   return Object.entries(module).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
@@ -42,7 +47,7 @@ function layoutsOf(module: Readonly<Record<string, unknown>>): [string, Layout][
 
 function layoutQuestions(module: Readonly<Record<string, unknown>>): (Question & { readonly value: number })[] {
   return layoutsOf(module).flatMap(([name, layout]) => {
-    const structure = `struct ${structureNames[name] ?? name.toLowerCase()}`;
+    const structure = structureNames[name] ?? `struct ${name.toLowerCase()}`;
     return Object.entries(layout).map(([field, value]) => ({
       name: `${name}.${field}`,
       expression: field === 'size' ? `sizeof(${structure})` : `offsetof(${structure}, ${field})`,
@@ -65,7 +70,7 @@ function compare(expected: readonly (Question & { readonly value: number })[]): 
 }
 
 test('every constant is the one in the headers', (context) => {
-  const expected = [...numbersOf(constants), ...numbersOf(uring)].map(([name, value]) => ({
+  const expected = [...numbersOf(constants), ...numbersOf(uring), ...numbersOf(bpf)].map(([name, value]) => ({
     name,
     expression: name,
     value,
@@ -80,12 +85,12 @@ test('every constant is the one in the headers', (context) => {
 });
 
 test('names younger than the headers have their documented values and are in use', () => {
-  const actual = new Map([...numbersOf(constants), ...numbersOf(uring)]);
+  const actual = new Map([...numbersOf(constants), ...numbersOf(uring), ...numbersOf(bpf)]);
   for (const [name, { value }] of Object.entries(younger)) assert.equal(actual.get(name), value, name);
 });
 
 test('every structure lies as in the headers', () => {
-  const expected = [...layoutQuestions(layouts), ...layoutQuestions(uring)];
+  const expected = [...layoutQuestions(layouts), ...layoutQuestions(uring), ...layoutQuestions(bpf)];
   assert.ok(expected.length > 100, `only ${expected.length} fields were found`);
   assert.deepEqual(compare(expected), []);
 });

@@ -55,6 +55,7 @@ export const kernelHeaders: HeaderSet = {
   headers: [
     // First, because linux/errqueue.h uses it without including it.
     'linux/time.h',
+    'linux/bpf.h',
     'linux/errno.h',
     'linux/errqueue.h',
     'linux/eventpoll.h',
