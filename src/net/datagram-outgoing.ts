@@ -12,26 +12,14 @@ import { ERRNO } from '../kernel/errno.ts';
 import { KernelError } from '../kernel/error.ts';
 import { shim } from '../kernel/native.ts';
 import * as batch from './datagram-batch.ts';
+import { marksOf, type SendLimits } from './datagram-limits.ts';
+import { type Payload, payloadBytes } from './datagram-payload.ts';
 import { DatagramQueue, ENTRY_BYTES, type SendCallback } from './datagram-queue.ts';
 import { drainErrorQueue, type UndeliveredDatagram } from './error-queue.ts';
 import * as options from './options.ts';
 import type { Runtime } from './runtime.ts';
 import type { Timed } from './timers.ts';
 
-export interface SendLimits {
-  /** Bytes waiting above which `send` returns false. Default 1 MB. A datagram counts its payload and 64 bytes. */
-  readonly highWaterBytes?: number;
-  /** Bytes at or below which `drain` follows. Default a quarter of the high mark. */
-  readonly lowWaterBytes?: number;
-  /** Bytes waiting above which a datagram is refused with ENOBUFS. Default four times the high mark. */
-  readonly queueBytesMax?: number;
-  /** Whether equal datagrams in a row leave as one segmented send (UDP_SEGMENT). Default true. */
-  readonly segmentation?: boolean;
-  /** Whether ICMP errors are read with the datagram that they are about (IP_RECVERR). Default false. */
-  readonly errorQueue?: boolean;
-}
-
-const HIGH_WATER_BYTES = 1 << 20;
 /** What waits is sent within the turn once there is so much of it: the bound is for bursts, not for one turn's output. */
 const EAGER_BYTES = 1 << 18;
 const EAGER_COUNT = 1024;
@@ -43,7 +31,6 @@ const RETRIES_MAX = 2;
 /** Pauses before a full Unix receiver is tried again. */
 const PAUSE_FIRST_MS = 1;
 const PAUSE_MAX_MS = 50;
-const encoder = new TextEncoder();
 
 /** Of one send, or of ICMP's report about one that left long ago. */
 type Outcome =
@@ -77,15 +64,10 @@ export abstract class DatagramOutgoing implements Job, Timed {
   constructor(runtime: Runtime, family: SocketAddress['family'], limits: SendLimits) {
     this.runtime = runtime;
     this.family = family;
-    const high = limits.highWaterBytes ?? HIGH_WATER_BYTES;
-    const low = limits.lowWaterBytes ?? high >> 2;
-    const most = limits.queueBytesMax ?? high * 4;
-    if (!(low >= 0 && low <= high && high <= most)) {
-      throw new RangeError(`water marks are ${low}, ${high} and ${most}: 0 <= low <= high <= queue is allowed`);
-    }
-    this.highWaterBytes = high;
-    this.lowWaterBytes = low;
-    this.queueBytesMax = most;
+    const marks = marksOf(limits);
+    this.highWaterBytes = marks.high;
+    this.lowWaterBytes = marks.low;
+    this.queueBytesMax = marks.most;
     this.errorQueue = limits.errorQueue === true;
     this.segmentBytesMax = limits.segmentation === false || family === 'unix' ? 0 : batch.PAYLOAD_BYTES_MAX;
   }
@@ -116,12 +98,8 @@ export abstract class DatagramOutgoing implements Job, Timed {
    * @returns false when more than the high mark waits (go on after `drain`), or when the socket takes no more
    * @throws TypeError for a payload or address that is none, RangeError for a port outside its range
    */
-  send(
-    payload: Uint8Array | string | readonly (Uint8Array | string)[],
-    to: SocketAddress | null = null,
-    callback: SendCallback | null = null,
-  ): boolean {
-    const chunk = Array.isArray(payload) ? concatenated(payload) : bytesOf(payload as Uint8Array | string);
+  send(payload: Payload, to: SocketAddress | null = null, callback: SendCallback | null = null): boolean {
+    const chunk = payloadBytes(payload);
     const queue = this.queue;
     const nameAt = queue.reserveName();
     const nameLength = to === null ? 0 : encodeAddress(to, queue.names, nameAt);
@@ -414,21 +392,4 @@ function guarded(run: () => void): void {
   } catch (error) {
     shim.raise(error);
   }
-}
-
-function bytesOf(payload: Uint8Array | string): Uint8Array {
-  if (typeof payload === 'string') return encoder.encode(payload);
-  if (payload instanceof Uint8Array) return payload;
-  throw new TypeError('send takes a Uint8Array, a string or an array of both');
-}
-
-function concatenated(parts: readonly (Uint8Array | string)[]): Uint8Array {
-  const chunks = parts.map(bytesOf);
-  const whole = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
-  }
-  return whole;
 }
