@@ -21,16 +21,25 @@ const FRESH_MS = 100;
 const CONTENT_BYTES_MAX = 12_288;
 const ENTRIES_MAX = 1024;
 const CONTENT_BYTES_TOTAL_MAX = 8 << 20;
+/**
+ * A file that changed less than this before it was opened may change again without a sign: time stamps move with the kernel's
+ * tick (1 to 10 ms). Its entry is made anew when it is no longer fresh, and its tag is its alone.
+ */
+const SETTLED_MS = 50;
 /** openat2(2) answers EAGAIN where somebody renames directories while it resolves a link that climbs. */
 const TRIES_MAX = 4;
 
 /** A directory: its pages are asked for with `/` at the end. */
 export const DIRECTORY = 'directory';
 
+let unsettled = 0;
+
 export class FileEntry {
   readonly descriptor: number;
   readonly state: FileState;
   readonly entityTag: string;
+  /** Whether whatever changes the file from here on shows in its state. */
+  readonly isSettled: boolean;
   readonly modifiedMs: number;
   readonly mediaType: string;
   /** The whole content, null for files above CONTENT_BYTES_MAX. */
@@ -50,8 +59,10 @@ export class FileEntry {
     this.descriptor = descriptor;
     this.state = state;
     this.checkedMs = nowMs;
-    const tag = fileEntityTag(state.size, state.modifiedSeconds, state.modifiedNanoseconds);
-    this.entityTag = coding === '' ? tag : `${tag.slice(0, -1)}-${coding}"`;
+    this.isSettled = Math.abs(Date.now() - Number(state.changedNs / 1_000_000n)) > SETTLED_MS;
+    const tag = fileEntityTag(state.size, state.modifiedSeconds, state.modifiedNanoseconds).slice(0, -1);
+    const variant = coding === '' ? tag : `${tag}-${coding}`;
+    this.entityTag = this.isSettled ? `${variant}"` : `W/${variant}-${(unsettled++).toString(36)}"`;
     this.modifiedMs = state.modifiedSeconds * 1000;
     this.mediaType = mediaTypeOf(name);
     const type =
@@ -93,10 +104,15 @@ export class FileEntry {
     call(SYS.close, this.descriptor);
   }
 
+  /** Whether a file in this state is certainly the one that the entry was made of. */
   isSame(state: FileState | null): boolean {
     const mine = this.state;
     return (
-      state !== null && state.inode === mine.inode && state.changedNs === mine.changedNs && state.size === mine.size
+      this.isSettled &&
+      state !== null &&
+      state.inode === mine.inode &&
+      state.changedNs === mine.changedNs &&
+      state.size === mine.size
     );
   }
 }
