@@ -10,14 +10,14 @@ import { ERRNO } from '../kernel/errno.ts';
 import { KernelError } from '../kernel/error.ts';
 import { call, SYS } from '../kernel/syscall.ts';
 import { type DatagramHandler, DatagramSocket } from './datagram.ts';
-import type { SendLimits } from './datagram-limits.ts';
+import type { SendOptions } from './datagram-limits.ts';
 import { applyAfterBind, applyBeforeBind, type DatagramSocketOptions } from './datagram-options.ts';
 import * as options from './options.ts';
 import { runtime } from './runtime.ts';
 import { type Target, targetAddress } from './target.ts';
 import { type OwnedPath, ownPath, type UnixPathOptions } from './unix-path.ts';
 
-export interface DatagramOptions extends DatagramSocketOptions, SendLimits, UnixPathOptions {
+export interface DatagramOptions extends DatagramSocketOptions, SendOptions, UnixPathOptions {
   /** Whether the kernel may join datagrams of one sender before it hands them over (UDP_GRO). They arrive one by one all the same,
    * at less cost. Default false. */
   readonly gro?: boolean;

@@ -4,7 +4,7 @@
  * A newcomer would get wrong: the high mark is a word to the program, the bound is a refusal. Between the two a program that does
  * not listen to `send` loses nothing yet.
  */
-export interface SendLimits {
+export interface SendOptions {
   /** Bytes waiting above which `send` returns false. Default 1 MB. A datagram counts its payload and 64 bytes. */
   readonly highWaterBytes?: number;
   /** Bytes at or below which `drain` follows. Default a quarter of the high mark. */
@@ -20,7 +20,7 @@ export interface SendLimits {
 const HIGH_WATER_BYTES = 1 << 20;
 
 /** The marks in force. @throws RangeError when they are not 0 <= low <= high <= queue */
-export function marksOf(limits: SendLimits): { readonly low: number; readonly high: number; readonly most: number } {
+export function marksOf(limits: SendOptions): { readonly low: number; readonly high: number; readonly most: number } {
   const high = limits.highWaterBytes ?? HIGH_WATER_BYTES;
   const low = limits.lowWaterBytes ?? high >> 2;
   const most = limits.queueBytesMax ?? high * 4;

@@ -12,7 +12,7 @@ import { ERRNO } from '../kernel/errno.ts';
 import { KernelError } from '../kernel/error.ts';
 import { shim } from '../kernel/native.ts';
 import * as batch from './datagram-batch.ts';
-import { marksOf, type SendLimits } from './datagram-limits.ts';
+import { marksOf, type SendOptions } from './datagram-limits.ts';
 import { type Payload, payloadBytes } from './datagram-payload.ts';
 import { DatagramQueue, ENTRY_BYTES, type SendCallback } from './datagram-queue.ts';
 import { drainErrorQueue, type UndeliveredDatagram } from './error-queue.ts';
@@ -61,7 +61,7 @@ export abstract class DatagramOutgoing implements Job, Timed {
   /** What became of sends, told at the end of the turn. */
   private outcomes: Outcome[] = [];
 
-  constructor(runtime: Runtime, family: SocketAddress['family'], limits: SendLimits) {
+  constructor(runtime: Runtime, family: SocketAddress['family'], limits: SendOptions) {
     this.runtime = runtime;
     this.family = family;
     const marks = marksOf(limits);

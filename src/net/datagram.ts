@@ -13,7 +13,7 @@ import { ERRNO } from '../kernel/errno.ts';
 import { KernelError } from '../kernel/error.ts';
 import { shim } from '../kernel/native.ts';
 import * as sockets from '../kernel/socket.ts';
-import type { SendLimits } from './datagram-limits.ts';
+import type { SendOptions } from './datagram-limits.ts';
 import * as membership from './datagram-options.ts';
 import { DatagramOutgoing } from './datagram-outgoing.ts';
 import type { UndeliveredDatagram } from './error-queue.ts';
@@ -103,7 +103,7 @@ export class DatagramSocket extends DatagramOutgoing implements Sink {
     runtime: Runtime,
     descriptor: number,
     handler: DatagramHandler,
-    limits: SendLimits,
+    limits: SendOptions,
     path: OwnedPath | null,
     signal: AbortSignal | undefined,
   ) {

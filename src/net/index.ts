@@ -13,7 +13,7 @@ export { type ClientConnection, type ConnectOptions, connect } from './connect.t
 export type { Connection, ConnectionHandler } from './connection.ts';
 export type { ConnectionOptions } from './context.ts';
 export type { DatagramHandler, DatagramSocket, MessageInfo } from './datagram.ts';
-export type { SendLimits } from './datagram-limits.ts';
+export type { SendOptions } from './datagram-limits.ts';
 export type { DatagramSocketOptions, MulticastOptions } from './datagram-options.ts';
 export type { Payload } from './datagram-payload.ts';
 export type { SendCallback } from './datagram-queue.ts';

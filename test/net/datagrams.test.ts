@@ -381,3 +381,45 @@ eachEngine('a queue above its bound refuses by name, and room is told once', asy
   await receiver.socket.close();
   rmSync(folder, { recursive: true });
 });
+
+for (const connected of [true, false]) {
+  const what = connected ? 'connected' : 'unconnected';
+  eachEngine(`a full Unix receiver is waited for by ${what} senders, and nothing is lost or out of order`, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'millrace-'));
+    const receiver = await datagrams({ path: join(folder, 'receiver') });
+    const sender = await datagrams({ path: join(folder, 'sender') });
+    if (connected) sender.socket.connect(receiver.address);
+    const to = connected ? undefined : receiver.address;
+    const results = Array.from({ length: 200 }, (_, index) => sending(sender.socket, `message ${index}`, to));
+    assert.deepEqual(new Set(await Promise.all(results)), new Set(['sent']));
+    await receiver.heard.got(200);
+    assert.deepEqual(
+      receiver.heard.texts,
+      Array.from({ length: 200 }, (_, index) => `message ${index}`),
+    );
+    await sender.socket.close();
+    await receiver.socket.close();
+    rmSync(folder, { recursive: true });
+  });
+}
+
+eachEngine('a burst above every batch leaves in one turn, each datagram told of in order', async () => {
+  const receiver = await datagrams({ receiveBufferBytes: 4 << 20 });
+  const sender = await datagrams({ segmentation: false });
+  const told: number[] = [];
+  for (let index = 0; index < 2500; index++) {
+    sender.socket.send(`datagram ${index}`, receiver.address, (error) => void told.push(error === null ? index : -1));
+  }
+  assert.deepEqual(told, [], 'nothing is told within the call');
+  await until(() => told.length === 2500);
+  assert.deepEqual(
+    told,
+    Array.from({ length: 2500 }, (_, index) => index),
+  );
+  await receiver.heard.got(2500);
+  assert.equal(receiver.socket.drops, 0);
+  assert.equal(receiver.heard.texts[2499], 'datagram 2499');
+  assert.equal(sender.socket.messagesSent, 2500);
+  await sender.socket.close();
+  await receiver.socket.close();
+});
