@@ -194,8 +194,9 @@ eachEngine(
     let queuedMost = 0;
     const handler: Handler = async (request, response) => {
       for (let sent = 0; sent < total; sent += chunk.length) {
-        if (!response.write(chunk)) await response.drained();
+        const goOn = response.write(chunk);
         queuedMost = Math.max(queuedMost, request.connection.bytesQueued);
+        if (!goOn) await response.drained();
       }
       response.end();
     };
