@@ -4,9 +4,11 @@
 import assert from 'node:assert/strict';
 import { closeSync, openSync } from 'node:fs';
 import * as node from 'node:net';
+import { test } from 'node:test';
+import { createUring } from '../../src/engine/uring.ts';
 import { SO_SNDBUF, SOL_SOCKET } from '../../src/kernel/constants.ts';
 import * as sockets from '../../src/kernel/socket.ts';
-import { type Connection, connect, listen } from '../../src/net/index.ts';
+import { type Connection, connect, listen, releaseEngine, useEngine } from '../../src/net/index.ts';
 import { awaited, eachEngine, pattern, turns, until } from '../support/net.ts';
 import { HOST, pair } from '../support/pair.ts';
 import { Recorder } from '../support/recorder.ts';
@@ -421,5 +423,26 @@ eachEngine('a write callback or drain handler that throws does not hold up the r
   } finally {
     process.removeAllListeners('uncaughtException');
     for (const listener of original) process.on('uncaughtException', listener);
+  }
+});
+
+test('[io_uring] destroying while the kernel sends our own memory to a peer that does not read is told at once', async () => {
+  useEngine(createUring({ zeroCopyBytes: 131_072 }));
+  try {
+    const { connection, client, server, finish } = await pair({ listen: { paused: true } });
+    const sent = pattern(8 * MEGABYTE);
+    connection.write(sent);
+    await turns(10);
+    const startMs = performance.now();
+    connection.destroy();
+    await client.heard('close');
+    assert.ok(performance.now() - startMs < 500);
+    // The queue went with a reset, so the peer cannot take the stream for whole.
+    server.connection.resume();
+    await server.heard('close');
+    assert.equal(server.errors[0].code, 'ECONNRESET');
+    await finish();
+  } finally {
+    releaseEngine();
   }
 });
