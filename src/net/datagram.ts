@@ -19,6 +19,7 @@ import { DatagramOutgoing } from './datagram-outgoing.ts';
 import type { UndeliveredDatagram } from './error-queue.ts';
 import { Names } from './names.ts';
 import * as options from './options.ts';
+import { closeAll } from './passing.ts';
 import type { Runtime } from './runtime.ts';
 import type { OwnedPath } from './unix-path.ts';
 
@@ -46,6 +47,8 @@ export interface DatagramHandler {
     nameStart: number,
     nameEnd: number,
   ): void;
+  /** The datagram that comes next brought this descriptor (Unix sockets). It is close-on-exec, and yours to close. */
+  passed?(socket: DatagramSocket, descriptor: number): void;
   /** All datagrams that were ready together have been delivered: how many. */
   drained?(socket: DatagramSocket, count: number): void;
   /** After a `send` returned false: what waits fell to the low mark. */
@@ -160,6 +163,11 @@ export class DatagramSocket extends DatagramOutgoing implements Sink {
     } else if (handler.message !== undefined) {
       handler.message(this, memory.subarray(start, end), names.decode(memory, nameStart, nameEnd), this.info);
     }
+  }
+
+  passed(descriptor: number): void {
+    if (this.closing || this.handler.passed === undefined) closeAll([descriptor]);
+    else this.handler.passed(this, descriptor);
   }
 
   receiveEnded(result: number): void {

@@ -31,6 +31,7 @@ export class Passing implements Job {
   private readonly owner: PassingOwner;
   private arrived: number[] = [];
   private held: Held[] = [];
+  private ended = false;
 
   constructor(owner: PassingOwner) {
     this.owner = owner;
@@ -46,6 +47,9 @@ export class Passing implements Job {
 
   /** Bytes arrived; none are the end of the stream. The chunk is valid during the call. */
   message(chunk: Uint8Array): void {
+    // An engine that reads in a loop may meet the end more than once before it is stopped.
+    if (this.ended) return;
+    this.ended = chunk.length === 0;
     const descriptors = this.arrived;
     if (descriptors.length > 0) this.arrived = [];
     if (this.owner.paused || this.held.length > 0) {

@@ -152,7 +152,7 @@ eachEngine('paused, descriptors and bytes wait and come in order; those never ta
   });
 });
 
-eachEngine('descriptors that a datagram brings are closed', async () => {
+eachEngine('descriptors that a datagram brings are closed, unless the handler takes them', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-'));
   const receiver = await datagrams({ path: join(folder, 'receiver') });
   const sender = rawUnix(join(folder, 'receiver'), SOCK_DGRAM);
@@ -162,7 +162,12 @@ eachEngine('descriptors that a datagram brings are closed', async () => {
     if (count % 5 === 4) await receiver.heard.got(count + 1);
   }
   assert.equal(openDescriptors().size, before);
-  rawClose(sender);
+  const taken: number[] = [];
+  receiver.socket.handler = { passed: (_socket, descriptor) => void taken.push(descriptor) };
+  sendDescriptors(sender, [sender, sender], encoder.encode('x'));
+  await until(() => taken.length === 2);
+  assert.deepEqual(sockets.getpeername(taken[0]), receiver.address);
+  for (const descriptor of [...taken, sender]) rawClose(descriptor);
   await receiver.socket.close();
   rmSync(folder, { recursive: true });
 });
