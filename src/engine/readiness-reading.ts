@@ -5,16 +5,16 @@
  * A newcomer would get wrong: when results are delivered, their system calls were made already. A callback may have closed or
  * paused the socket whose bytes are in hand, so each result looks at its socket's state again.
  */
-import { MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_NONBLOCK } from '../kernel/constants.ts';
+import { SOCK_CLOEXEC, SOCK_NONBLOCK } from '../kernel/constants.ts';
 import { ERRNO } from '../kernel/errno.ts';
 import { shim } from '../kernel/native.ts';
-import { call, record, resultOf, runRecords, SYS } from '../kernel/syscall.ts';
+import { call, resultOf, runRecords, SYS } from '../kernel/syscall.ts';
 import { ACCEPT_AGAIN } from './accept-errors.ts';
 import { type EngineName, RECEIVED_KEEP, RECEIVED_QUIET } from './engine.ts';
 import type { Poller } from './poller.ts';
 import { MessageReader } from './readiness-messages.ts';
 import { ReadinessOperations, type ReadinessOptions } from './readiness-operations.ts';
-import { BATCH_MAX } from './readiness-sends.ts';
+import { BATCH_MAX, writeReceive } from './readiness-records.ts';
 import * as state from './readiness-slots.ts';
 
 /** Rounds over the ready list: reads of one connection (of a block each), and the unit of the two bounds below. */
@@ -96,7 +96,7 @@ export abstract class ReadinessReading extends ReadinessOperations {
           continue;
         }
         const descriptor = slots.descriptors[slot];
-        record(reads++, SYS.recvfrom, descriptor, this.memoryAddress + block, this.blockSize, MSG_DONTWAIT);
+        writeReceive(reads++, descriptor, this.memoryAddress + block, this.blockSize);
         blocks[count] = block;
       }
       batch[count++] = slot;

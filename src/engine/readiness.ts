@@ -6,6 +6,8 @@
  * A newcomer would get wrong: noting comes before serving, whole. A callback that closes, adds or pauses sockets then cannot
  * make the walk over the events miss one or meet one twice.
  */
+// Imported, because the global of this name is a getter that is run each time.
+import { performance } from 'node:perf_hooks';
 import {
   POLLERR,
   POLLHUP,
@@ -26,7 +28,7 @@ import type { Clock, Engine } from './engine.ts';
 import { HOST, READY_WORDS } from './poller.ts';
 import * as operations from './readiness-operations.ts';
 import { HELD, ReadinessReading } from './readiness-reading.ts';
-import { BATCH_MAX, SendRecords } from './readiness-sends.ts';
+import { BATCH_MAX, SendRecords } from './readiness-records.ts';
 import * as state from './readiness-slots.ts';
 
 /** Bounds of what one turn does before it looks for further events. */
