@@ -21,10 +21,11 @@ import {
   writeResponseFraming,
   writeResponseLines,
 } from './forwarding.ts';
+import { latin1 } from './latin1.ts';
 import { isIdempotent, METHOD_CONNECT, METHOD_TRACE } from './methods.ts';
 import type { ProxyState } from './proxy.ts';
 import type { Request } from './request.ts';
-import { latin1, type Response } from './response.ts';
+import type { Response } from './response.ts';
 import type { ResponseHead } from './response-head.ts';
 import { writeText } from './text.ts';
 import { startTunnel } from './tunnel.ts';
@@ -348,9 +349,11 @@ export class Relay implements ResponseTaker, BodyConsumer, ResponseFraming {
     this.proxy.log(`${status} for ${this.describe()}: ${why}`);
     const response = this.response;
     if (response.headSent) return;
+    // Behind a complete body the request object may serve the next request as soon as this one is answered.
+    const unread = this.bodyBegun && !this.bodyEnded;
     response.status = status;
     response.bytes(latin1(`${status}\n`), 'text/plain; charset=utf-8');
-    if (this.bodyBegun) this.request.body.abandon();
+    if (unread) this.request.body.abandon();
   }
 
   private release(): void {

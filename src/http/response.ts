@@ -14,8 +14,6 @@ import { DONE, GONE, IDLE, OPEN, type ResponseOwner, ResponseStart, STREAMING } 
 import { isBodiless } from './status.ts';
 import { handOver } from './takeover.ts';
 
-export { latin1, writeLatin1 } from './latin1.ts';
-
 const encoder = new TextEncoder();
 const CRLF = encoder.encode('\r\n');
 const TEXT = 'text/plain; charset=utf-8';
