@@ -37,8 +37,19 @@ export interface Sink {
   connected(result: number): void;
   /** The poll ended: the ready events (POLLIN…) or -errno. */
   polled(result: number): void;
-  /** A message arrived (after `messagesStart`). Offsets in `memory`; `nameEnd - nameStart` is the address's length. */
-  message(nameStart: number, nameEnd: number, start: number, end: number, flags: number, segmentSize: number): void;
+  /**
+   * A message arrived (after `messagesStart`). Offsets in `memory`; `nameEnd - nameStart` is the address's length. `length` is
+   * the message's own: more than `end - start` where it was cut (MSG_TRUNC in `flags`).
+   */
+  message(
+    nameStart: number,
+    nameEnd: number,
+    start: number,
+    end: number,
+    flags: number,
+    segmentSize: number,
+    length: number,
+  ): void;
   /**
    * The message that `message` brings next carried this descriptor (SCM_RIGHTS). It is close-on-exec and the sink's to close; a
    * sink without this method never sees it, the engine closes it.

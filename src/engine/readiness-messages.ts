@@ -11,6 +11,7 @@ import {
   MSG_CMSG_CLOEXEC,
   MSG_DONTWAIT,
   MSG_ERRQUEUE,
+  MSG_TRUNC,
   SO_DOMAIN,
   SOL_SOCKET,
 } from '../kernel/constants.ts';
@@ -58,9 +59,9 @@ export class MessageReader {
     return call(SYS.recvmsg, descriptor, this.#address, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   }
 
-  /** Receives one message: its length, or -errno. {@link MessageReader.deliver} tells of it. */
+  /** Receives one message: its whole length, or -errno. {@link MessageReader.deliver} tells of it. */
   receive(descriptor: number): number {
-    return this.#receive(descriptor, 0);
+    return this.#receive(descriptor, MSG_TRUNC);
   }
 
   deliver(sink: Sink, length: number): void {
@@ -70,7 +71,8 @@ export class MessageReader {
     if (controlBytes > 0) handDescriptors(this.#view, name + NAME_BYTES, controlBytes, sink);
     const segment = segmentSize(this.#view, name + NAME_BYTES, controlBytes);
     const start = name + PAYLOAD_START;
-    sink.message(name, name + nameLength, start, start + length, this.#words[MSGHDR.msg_flags / 4], segment);
+    const end = start + Math.min(length, PAYLOAD_BYTES);
+    sink.message(name, name + nameLength, start, end, this.#words[MSGHDR.msg_flags / 4], segment, length);
   }
 
   /**

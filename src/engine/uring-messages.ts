@@ -20,6 +20,8 @@ const CONTROL_BYTES = 256;
 const OUT_BYTES = abi.IO_URING_RECVMSG_OUT.size;
 const PAYLOAD_START = OUT_BYTES + NAME_BYTES + CONTROL_BYTES;
 const MSG_DONTWAIT = 0x40;
+/** MSG_TRUNC: the length is the message's own, also where it does not fit. */
+const MSG_TRUNC = 0x20;
 /** MSG_CMSG_CLOEXEC: descriptors that a message brings are not for child processes. */
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const SOL_UDP = 17;
@@ -94,7 +96,7 @@ export class MessageReceiver {
       this.#receive[5] = BigInt(CONTROL_BYTES);
     }
     const head = abi.IORING_OP_RECVMSG | (abi.IOSQE_BUFFER_SELECT << 8) | (abi.IORING_RECV_MULTISHOT << 16);
-    const flags = MSG_CMSG_CLOEXEC;
+    const flags = MSG_CMSG_CLOEXEC | MSG_TRUNC;
     const word = this.#ring.push(head, descriptor, 0, this.#receiveAddress, 1, flags, low, high);
     this.#ring.entries[word + abi.IO_URING_SQE.buf_group / 4] = 1;
   }
@@ -112,7 +114,8 @@ export class MessageReceiver {
       const flags = view.getUint32(block + abi.IO_URING_RECVMSG_OUT.flags, true);
       const name = block + OUT_BYTES;
       const segment = segmentSize(view, name + NAME_BYTES, controlLength);
-      sink.message(name, name + nameLength, block + PAYLOAD_START, block + result, flags, segment);
+      const length = view.getUint32(block + abi.IO_URING_RECVMSG_OUT.payloadlen, true);
+      sink.message(name, name + nameLength, block + PAYLOAD_START, block + result, flags, segment, length);
     } finally {
       this.#group!.give(id);
       this.#group!.publish();
@@ -141,13 +144,14 @@ export class MessageReceiver {
       header[6] = 0n;
       header[HEADER_BYTES / 8] = BigInt(address + PAYLOAD_START);
       header[HEADER_BYTES / 8 + 1] = BigInt(MESSAGE_BLOCK_SIZE - PAYLOAD_START);
-      const result = call(SYS.recvmsg, descriptor, this.#receiveAddress, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+      const result = call(SYS.recvmsg, descriptor, this.#receiveAddress, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
       if (result < 0) return result;
       const nameEnd = block + name + Number(header[1] & 0xffffffffn);
       handDescriptors(this.#view, block + control, Number(header[5]), sink);
       const segment = segmentSize(this.#view, block + control, Number(header[5]));
       const start = block + PAYLOAD_START;
-      sink.message(block + name, nameEnd, start, start + result, Number(header[6] & 0xffffffffn), segment);
+      const end = start + Math.min(result, MESSAGE_BLOCK_SIZE - PAYLOAD_START);
+      sink.message(block + name, nameEnd, start, end, Number(header[6] & 0xffffffffn), segment, result);
     }
     return 0;
   }

@@ -13,6 +13,7 @@ import { ERRNO } from '../kernel/errno.ts';
 import { KernelError } from '../kernel/error.ts';
 import { shim } from '../kernel/native.ts';
 import * as sockets from '../kernel/socket.ts';
+import type { DatagramHandler } from './datagram-handler.ts';
 import type { SendOptions } from './datagram-limits.ts';
 import * as membership from './datagram-options.ts';
 import { DatagramOutgoing } from './datagram-outgoing.ts';
@@ -22,44 +23,6 @@ import * as options from './options.ts';
 import { closeAll } from './passing.ts';
 import type { Runtime } from './runtime.ts';
 import type { OwnedPath } from './unix-path.ts';
-
-/** About the message that is being delivered; valid during the call. */
-export interface MessageInfo {
-  /** The datagram had more than 65,536 bytes, which only Unix datagrams can; the rest is gone. */
-  readonly truncated: boolean;
-  /** How many datagrams the kernel gave in one piece (GRO), this one among them. */
-  readonly coalesced: number;
-}
-
-/** What a program wants to hear of a datagram socket. A method that throws ends in 'uncaughtException'; the socket goes on. */
-export interface DatagramHandler {
-  /** A datagram arrived. `chunk` is a view that is valid during this call; `from` is frozen and may be kept. */
-  message?(socket: DatagramSocket, chunk: Uint8Array, from: SocketAddress, info: MessageInfo): void;
-  /**
-   * The same without an object for each datagram, in place of `message`: the payload is [start, end) of `memory`, the sender's
-   * address [nameStart, nameEnd), which {@link DatagramSocket.sendFrom} takes.
-   */
-  receive?(
-    socket: DatagramSocket,
-    memory: Uint8Array,
-    start: number,
-    end: number,
-    nameStart: number,
-    nameEnd: number,
-  ): void;
-  /** The datagram that comes next brought this descriptor (Unix sockets). It is close-on-exec, and yours to close. */
-  passed?(socket: DatagramSocket, descriptor: number): void;
-  /** All datagrams that were ready together have been delivered: how many. */
-  drained?(socket: DatagramSocket, count: number): void;
-  /** After a `send` returned false: what waits fell to the low mark. */
-  drain?(socket: DatagramSocket): void;
-  /** A send without callback failed, or ICMP reported an error of one before; the socket lives on. */
-  error?(socket: DatagramSocket, error: Error): void;
-  /** With `errorQueue`: a datagram did not arrive. Without this method `error` hears of it. */
-  undelivered?(socket: DatagramSocket, report: UndeliveredDatagram): void;
-  /** It is gone. Always the last call, exactly once. */
-  close?(socket: DatagramSocket): void;
-}
 
 /** recvmsg(2), ip(7): errors of one datagram or of the network for a moment. */
 const TRANSIENT: ReadonlySet<number> = new Set(
@@ -94,7 +57,7 @@ export class DatagramSocket extends DatagramOutgoing implements Sink {
   private readonly path: OwnedPath | null;
   private referenced = true;
   private batched = 0;
-  private readonly info = { truncated: false, coalesced: 1 };
+  private readonly info = { truncated: false, coalesced: 1, length: 0 };
   protected closing = false;
   private failure: Error | null = null;
   private readonly waiters: (() => void)[] = [];
@@ -125,17 +88,27 @@ export class DatagramSocket extends DatagramOutgoing implements Sink {
 
   // Receiving.
 
-  message(nameStart: number, nameEnd: number, start: number, end: number, flags: number, segmentSize: number): void {
+  message(
+    nameStart: number,
+    nameEnd: number,
+    start: number,
+    end: number,
+    flags: number,
+    segmentSize: number,
+    length: number,
+  ): void {
     if (this.closing) return;
     if (this.batched === 0 && this.handler.drained !== undefined) this.flushSoon();
     if ((flags & constants.MSG_TRUNC) !== 0) {
       // Engines have a few bytes more or fewer of room; a program should not see which engine it runs on.
       this.info.truncated = true;
+      this.info.length = length;
       this.info.coalesced = 1;
       this.deliver(nameStart, nameEnd, start, Math.min(end, start + MESSAGE_BYTES_MAX));
       return;
     }
     this.info.truncated = false;
+    this.info.length = Math.min(end - start, segmentSize > 0 ? segmentSize : length);
     if (segmentSize <= 0 || end - start <= segmentSize) {
       this.info.coalesced = 1;
       this.deliver(nameStart, nameEnd, start, end);
@@ -145,6 +118,7 @@ export class DatagramSocket extends DatagramOutgoing implements Sink {
     for (let at = start; at < end && !this.closing; at += segmentSize) {
       // Set each time: what a handler does may bring another socket's message up, but never this one's.
       this.info.coalesced = coalesced;
+      this.info.length = Math.min(segmentSize, end - at);
       try {
         this.deliver(nameStart, nameEnd, at, Math.min(at + segmentSize, end));
       } catch (error) {

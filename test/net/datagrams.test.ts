@@ -80,7 +80,7 @@ eachEngine(
   },
 );
 
-eachEngine('a datagram longer than any buffer is cut and marked, and the rest is gone', async () => {
+eachEngine('a datagram longer than any buffer is cut and marked, its length told, and the rest is gone', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-'));
   const receiver = await datagrams({ path: join(folder, 'receiver') });
   const sender = await datagrams({ path: join(folder, 'sender') });
@@ -89,6 +89,7 @@ eachEngine('a datagram longer than any buffer is cut and marked, and the rest is
   await receiver.heard.got(2);
   assert.deepEqual(receiver.heard.lengths, [65536, 5]);
   assert.deepEqual(receiver.heard.truncated, [true, false]);
+  assert.deepEqual(receiver.heard.wholes, [100_000, 5]);
   assert.deepEqual(receiver.heard.senders, [sender.address, sender.address]);
   await sender.socket.close();
   await receiver.socket.close();

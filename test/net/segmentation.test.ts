@@ -62,6 +62,7 @@ eachEngine(
     sender.socket.send('single', receiver.address);
     await receiver.heard.got(5);
     assert.deepEqual(receiver.heard.lengths, [1000, 1000, 1000, 500, 6]);
+    assert.deepEqual(receiver.heard.wholes, receiver.heard.lengths);
     assert.deepEqual(receiver.heard.coalesced, [4, 4, 4, 4, 1]);
     assert.deepEqual(receiver.heard.senders, Array(5).fill(sender.address));
     await sender.socket.close();

@@ -30,6 +30,8 @@ export class DatagramRecorder implements DatagramHandler {
   readonly senders: SocketAddress[] = [];
   readonly coalesced: number[] = [];
   readonly truncated: boolean[] = [];
+  /** The datagrams' own lengths. */
+  readonly wholes: number[] = [];
   readonly batches: number[] = [];
   readonly errors: KernelError[] = [];
   readonly reports: UndeliveredDatagram[] = [];
@@ -43,6 +45,7 @@ export class DatagramRecorder implements DatagramHandler {
     this.senders.push(from);
     this.coalesced.push(info.coalesced);
     this.truncated.push(info.truncated);
+    this.wholes.push(info.length);
   }
 
   drained(_socket: DatagramSocket, count: number): void {
