@@ -130,6 +130,23 @@ eachEngine('a connection passes descriptors behind what it wrote before', async 
   });
 });
 
+eachEngine('an accepted connection passes descriptors to the client that asked for them', async () => {
+  await withListener({}, async ({ server, path }) => {
+    const heard = new PassingRecorder();
+    const connection = connect({ path, descriptors: true }, heard);
+    await connection.opening();
+    await server.heard('open');
+    await server.connection.sendDescriptors([server.connection.descriptor], encoder.encode('take'));
+    await heard.read(4);
+    assert.deepEqual(heard.events, ['open', 'passed:1', 'data:take']);
+    assert.deepEqual(sockets.getsockname(heard.descriptors[0]), { family: 'unix', path });
+    rawClose(heard.descriptors[0]);
+    connection.end();
+    await heard.heard('close');
+    await server.heard('close');
+  });
+});
+
 eachEngine('paused, descriptors and bytes wait and come in order; those never taken are closed', async () => {
   await withListener({ descriptors: true }, async ({ server, path }) => {
     const client = rawUnix(path);
