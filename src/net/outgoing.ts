@@ -13,8 +13,10 @@ import { KernelError } from '../kernel/error.ts';
 import { shim } from '../kernel/native.ts';
 import { addressOf } from '../kernel/syscall.ts';
 import type { ConnectionContext } from './context.ts';
-import type { Segment, WriteWaiter } from './segments.ts';
+import { consume, type Segment } from './segments.ts';
 import * as states from './states.ts';
+import * as vectors from './vectors.ts';
+import { tell, tellAll, type WriteWaiter } from './write-waiter.ts';
 
 const NOWHERE = -1;
 const encoder = new TextEncoder();
@@ -28,6 +30,8 @@ export abstract class Outgoing {
   private start = 0;
   private end_ = 0;
   private segments: Segment[] | null = null;
+  /** The vector of the send under way, where it gathers several pieces. */
+  private vector = vectors.NO_SLOT;
   private waiters: WriteWaiter[] | null = null;
   /** Bytes accepted by `write` so far. */
   bytesWritten = 0;
@@ -223,6 +227,7 @@ export abstract class Outgoing {
     const engine = this.context.runtime.engine;
     if (this.end_ > this.start) {
       this.state |= states.SENDING;
+      if (this.segments !== null && this.gather(this.segments)) return;
       engine.send(this.handle, engine.memoryAddress + this.start, this.end_ - this.start);
       const follows = this.segments !== null || this.waiters !== null;
       if (follows || (this.state & (states.NEEDS_DRAIN | states.ENDING)) !== 0) engine.hurry();
@@ -254,6 +259,33 @@ export abstract class Outgoing {
     }
   }
 
+  /** Sends the block at the head and what follows it in one go: one kernel call and, to the peer, one wake-up. */
+  private gather(segments: readonly Segment[]): boolean {
+    if (segments[0].kind === 'file') return false;
+    const slot = vectors.take();
+    if (slot === vectors.NO_SLOT) return false;
+    const engine = this.context.runtime.engine;
+    vectors.setPiece(slot, 0, engine.memoryAddress + this.start, this.end_ - this.start);
+    const count = vectors.addPieces(slot, engine.memoryAddress, segments);
+    this.vector = slot;
+    engine.sendVector(this.handle, vectors.arrayAddress(slot), count);
+    return true;
+  }
+
+  /** `count` bytes of the pieces that were gathered have left. What was written to the last block meanwhile stays. */
+  private gathered(count: number): void {
+    vectors.release(this.vector);
+    this.vector = vectors.NO_SLOT;
+    const engine = this.context.runtime.engine;
+    const left = count - Math.min(count, this.end_ - this.start);
+    this.start += count - left;
+    if (this.start < this.end_) return;
+    engine.releaseBlock(this.block);
+    this.block = NOWHERE;
+    this.start = this.end_ = 0;
+    if (left > 0 && consume(this.segments!, left, engine) === 0) this.segments = null;
+  }
+
   /** The engine's answer to the send under way. */
   sent(result: number): number {
     this.state &= ~states.SENDING;
@@ -263,7 +295,9 @@ export abstract class Outgoing {
     }
     this.context.runtime.timers.touch(this.handle);
     this.bytesSent += result;
-    if (this.end_ > this.start) {
+    if (this.vector !== vectors.NO_SLOT) {
+      this.gathered(result);
+    } else if (this.end_ > this.start) {
       this.start += result;
       if (this.start === this.end_) {
         this.context.runtime.engine.releaseBlock(this.block);
@@ -341,6 +375,8 @@ export abstract class Outgoing {
   /** Gives back the memory of everything that was not sent; the connection is gone. */
   protected discard(): void {
     const engine = this.context.runtime.engine;
+    if (this.vector !== vectors.NO_SLOT) vectors.release(this.vector);
+    this.vector = vectors.NO_SLOT;
     if (this.block !== NOWHERE) engine.releaseBlock(this.block);
     this.block = NOWHERE;
     this.start = this.end_ = 0;
@@ -356,26 +392,6 @@ export abstract class Outgoing {
   protected cancelWrites(failure: Error | null): void {
     const waiters = this.waiters;
     this.waiters = null;
-    if (waiters === null) return;
-    const canceled = new KernelError('write', ERRNO.ECANCELED, {
-      object: this.describe(),
-      remedy: 'the connection was closed before it had sent this',
-    });
-    // The write that met the failure gets it; those behind it were not tried.
-    let error = failure instanceof KernelError && failure.syscall === 'write' ? failure : canceled;
-    for (const waiter of waiters) {
-      const sent = waiter.position <= this.bytesSent;
-      tell(waiter.callback, sent ? null : error);
-      if (!sent) error = canceled;
-    }
-  }
-}
-
-/** One callback that throws does not keep the others from being told. */
-function tell(callback: WriteWaiter['callback'], error: Error | null): void {
-  try {
-    callback(error);
-  } catch (thrown) {
-    shim.raise(thrown);
+    if (waiters !== null) tellAll(waiters, this.bytesSent, failure, this.describe());
   }
 }

@@ -4,6 +4,8 @@
  *
  * A newcomer would get wrong: a `chunk` is not copied; the segment's reference is what keeps its memory alive until sent.
  */
+import type { Engine } from '../engine/engine.ts';
+
 export type Segment =
   | { readonly kind: 'block'; start: number; end: number; readonly limit: number }
   | {
@@ -25,9 +27,20 @@ export interface FileSegment {
   readonly done: (sent: number) => void;
 }
 
-/** Told when everything written before it has left, or why it will not. */
-export interface WriteWaiter {
-  /** Position in the stream of bytes, counted from the connection's start. */
-  position: number;
-  readonly callback: (error: Error | null) => void;
+/** Takes `count` sent bytes, all of them memory, from the front; blocks that are through go back. Answers how many are left. */
+export function consume(segments: Segment[], count: number, engine: Engine): number {
+  let left = count;
+  let done = 0;
+  while (left > 0) {
+    const segment = segments[done];
+    const first = segment.start;
+    const taken = Math.min(left, segment.end - first);
+    segment.start += taken;
+    left -= taken;
+    if (segment.start < segment.end) break;
+    if (segment.kind === 'block') engine.releaseBlock(first);
+    done++;
+  }
+  segments.splice(0, done);
+  return segments.length;
 }
