@@ -5,3 +5,18 @@
 export { AssemblerError, assemble } from './assembler.ts';
 export { disassemble, disassembleOne } from './disassembler.ts';
 export * from './instructions.ts';
+export { createMap, KernelMap, type MapSpec } from './loader/map.ts';
+export {
+  loadProgram,
+  Program,
+  type ProgramSpec,
+  reasonOf,
+  type TestRunResult,
+  VerifierError,
+} from './loader/program.ts';
+export { VmFault } from './vm/fault.ts';
+export type { Helper, HelperCall } from './vm/helper-call.ts';
+export { helpersIn, type World } from './vm/helpers.ts';
+export { Machine, type MachineOptions } from './vm/machine.ts';
+export { VmMap, type VmMapSpec } from './vm/maps.ts';
+export { XdpMachine, type XdpResult } from './vm/xdp.ts';

@@ -10,9 +10,7 @@ import {
   BPF_DW,
   BPF_EXIT,
   BPF_IMM,
-  BPF_JA,
   BPF_JMP,
-  BPF_JMP32,
   BPF_K,
   BPF_LD,
   BPF_MOV,
@@ -21,8 +19,6 @@ import {
 
 /** Bytes of a slot. */
 export const INSTRUCTION_BYTES = 8;
-/** Most slots of a program that the kernel takes from a privileged user (BPF_COMPLEXITY_LIMIT_INSNS). */
-export const SLOTS_MAX = 1_000_000;
 /** The opcode of wide loads, the only instruction of two slots. */
 export const WIDE_LOAD = BPF_LD | BPF_IMM | BPF_DW;
 /** The register that holds the frame's address and is never written. */
@@ -145,9 +141,4 @@ export function loadWide(destination: number, value: bigint, source = 0): Instru
 /** Ends the function; the result is in register 0. */
 export function exit(): Instruction {
   return instruction(BPF_JMP | BPF_EXIT);
-}
-
-/** Whether the instruction jumps by its immediate (`ja32`), not by its offset. */
-export function isFarJump({ opcode }: Pick<Instruction, 'opcode'>): boolean {
-  return opcode === (BPF_JMP32 | BPF_JA);
 }
