@@ -1,8 +1,8 @@
 /**
  * Room `http`: what a handler sees of a request: the head as views, the body as bytes, text, JSON or a stream.
  *
- * A newcomer would get wrong: the object is used again for later requests once the answer is complete and the body read. What
- * has to live longer is copied out as strings.
+ * A newcomer would get wrong: the object is used again for later requests once the answer is complete, the body read, and the
+ * handler's promise, if it returned one, settled. What has to live longer is copied out as strings.
  */
 import type { SocketAddress } from '../kernel/address.ts';
 import type { Connection } from '../net/connection.ts';

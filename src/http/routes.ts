@@ -5,6 +5,7 @@
  * A newcomer would get wrong: a path with percent-encodings or dot segments is matched by what it means, not by how it is
  * spelled, or `/public/%2e%2e/admin` would pass for public.
  */
+import { FORM_AUTHORITY } from './head.ts';
 import { resolvePath } from './path.ts';
 import type { Request } from './request.ts';
 import type { Response } from './response.ts';
@@ -93,6 +94,7 @@ export class Routes {
   private findResolved(request: Request): Handler | null {
     request.resolved = null;
     this.leavesNothing = false;
+    if (request.head.form === FORM_AUTHORITY) return null;
     const verdict = resolvePath(request.path);
     if (!verdict.ok) return verdict.refusal === 'above-root' ? null : this.findUnclear(request);
     const route = this.match(verdict.path);
@@ -114,7 +116,7 @@ export class Routes {
    */
   private findUnclear(request: Request): Handler | null {
     const path = request.path;
-    // `*` and the authority-form have no path: they are for the server as a whole.
+    // `*` has no path: it is for the server as a whole.
     if (!path.startsWith('/')) return this.match('/')?.handler ?? null;
     const kept = this.reading(path.replace(ENCODED, (encoded) => (FORBIDDEN.test(encoded) ? '~' : encoded)));
     const split = this.reading(path.replace(SEPARATOR, '/').replace(UNREADABLE, '~'));

@@ -13,6 +13,7 @@ import { Exchange } from './exchange.ts';
 import { HeadTemplates } from './head-templates.ts';
 import { latin1 } from './latin1.ts';
 import { defaultLimits, type HttpLimits } from './limits.ts';
+import { METHOD_CONNECT } from './methods.ts';
 import type { Request } from './request.ts';
 import { RequestReader } from './request-reader.ts';
 import type { Response } from './response.ts';
@@ -87,7 +88,8 @@ export class HttpServer extends RequestReader implements Job {
     const leavesNothing = this.routes.leavesNothing;
     try {
       if (handler === null) {
-        this.answerStatus(response, 404);
+        // To a client any 2xx would mean that it has a tunnel now (RFC 9110 section 9.3.6), so no handler is asked.
+        this.answerStatus(response, head.method === METHOD_CONNECT ? 501 : 404);
         return true;
       }
       const promise: unknown = handler(request, response);

@@ -313,3 +313,19 @@ eachEngine('large content arrives unharmed, given at once or in parts', async ()
     }
   });
 });
+
+eachEngine('CONNECT is for no handler: any success would promise a tunnel', async () => {
+  await withServer(
+    (_request, response) => response.text('ok'),
+    async (address) => {
+      const client = new HttpClient(address);
+      client.send(`CONNECT example.test:443 HTTP/1.1\r\nHost: example.test:443\r\n\r\n${get('*', {}, 'OPTIONS')}`);
+      const responses = await client.answers(2);
+      assert.deepEqual(
+        responses.map(({ status }) => status),
+        [501, 200],
+      );
+      client.destroy();
+    },
+  );
+});
