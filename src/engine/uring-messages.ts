@@ -8,6 +8,7 @@
 import { addressOf, call, SYS } from '../kernel/syscall.ts';
 import * as abi from '../kernel/uring-abi.ts';
 import { type Arena, MESSAGE_BLOCK_SIZE } from './arena.ts';
+import { segmentSize } from './control-data.ts';
 import type { Sink } from './engine.ts';
 import { handDescriptors } from './passed-descriptors.ts';
 import { BufferGroup } from './uring-buffers.ts';
@@ -24,22 +25,6 @@ const MSG_DONTWAIT = 0x40;
 const MSG_TRUNC = 0x20;
 /** MSG_CMSG_CLOEXEC: descriptors that a message brings are not for child processes. */
 const MSG_CMSG_CLOEXEC = 0x40000000;
-const SOL_UDP = 17;
-const UDP_GRO = 104;
-
-/** The segment size that UDP_GRO reports in control data (a 4-byte int, unlike UDP_SEGMENT's 16 bits on send), or 0. */
-function segmentSize(view: DataView, start: number, length: number): number {
-  let at = start;
-  const end = start + length;
-  while (at + 16 <= end) {
-    const size = view.getUint32(at, true);
-    if (size < 16 || at + size > end) return 0;
-    if (view.getInt32(at + 8, true) === SOL_UDP && view.getInt32(at + 12, true) === UDP_GRO)
-      return view.getInt32(at + 16, true);
-    at += (size + 7) & -8;
-  }
-  return 0;
-}
 
 export class MessageReceiver {
   readonly multishot: boolean;
