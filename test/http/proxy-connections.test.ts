@@ -198,6 +198,7 @@ eachEngine(
       const one = client();
       one.write(`PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: ${LARGE_BYTES}\r\n\r\n`);
       pour(one.socket, LARGE_BYTES);
+      await until(() => taken !== null);
       await sleep(200);
       const sent = one.socket.bytesWritten - one.socket.writableLength;
       assert.ok(sent < LARGE_BYTES / 2, `${sent} bytes were taken from the client`);

@@ -111,9 +111,12 @@ export class RawUpstream {
   constructor(answer: (socket: Socket, all: Buffer, index: number) => void) {
     this.answer = answer;
     this.server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.accepted(socket));
+    // A test that failed before it closed this must not keep the process.
+    this.server.unref();
   }
 
   private accepted(socket: Socket): void {
+    socket.unref();
     const index = this.connections++;
     this.streams.push(Buffer.alloc(0));
     this.sockets.add(socket);
