@@ -10,11 +10,10 @@ function add(a: number, b: number): number {
   return sum > ALL_ONES ? sum - ALL_ONES : sum;
 }
 
-/** The sum of the bytes as little-endian words; their number is a multiple of 4. */
+/** The sum of the bytes as little-endian words, as if zeros followed up to a whole word. */
 function sumOf(bytes: Uint8Array, seed: number): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let sum = seed;
-  for (let at = 0; at < bytes.length; at += 4) sum = add(sum, view.getUint32(at, true));
+  for (const [at, byte] of bytes.entries()) sum = add(sum, byte * 2 ** (8 * (at & 3)));
   return sum;
 }
 
@@ -30,8 +29,8 @@ function fold(sum: number): number {
 }
 
 /**
- * The difference that replacing `from` by `to` makes to a checksum that begins with `seed`. Folded to 16 bits as Linux does
- * since 6.13; before, the sum's 32 bits depended on the machine.
+ * The difference that replacing `from` by `to` makes to a checksum that begins with `seed`. Folded to 16 bits, and of
+ * any length, as Linux does since 6.13; before, lengths were multiples of 4 and the sum's 32 bits depended on the machine.
  */
 export function checksumDifference(from: Uint8Array, to: Uint8Array, seed: number): number {
   if (from.length > 0 && to.length > 0) return fold(add(sumOf(to, seed), not(sumOf(from, 0))));

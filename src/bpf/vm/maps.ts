@@ -52,10 +52,10 @@ class ArrayIndex implements Index {
   }
 
   insert(key: Uint8Array, flags: number): number {
+    // kernel/bpf/arraymap.c looks at the flags, then at the index; and every element exists already.
     const slot = this.find(key);
-    // kernel/bpf/arraymap.c: an index beyond the end is E2BIG, and every element exists already.
-    if (slot === -1) return -ERRNO.E2BIG;
-    return checkFlags(true, flags) || slot;
+    if (flags > BPF_EXIST) return -ERRNO.EINVAL;
+    return slot === -1 ? -ERRNO.E2BIG : checkFlags(true, flags) || slot;
   }
 
   remove(): number {
@@ -130,7 +130,9 @@ class TrieIndex implements Index {
   }
 
   find(key: Uint8Array): number {
-    for (let bits = Math.min(this.#length(key), this.#bits); bits >= 0; bits--) {
+    const longest = this.#length(key);
+    if (longest > this.#bits) return -1;
+    for (let bits = longest; bits >= 0; bits--) {
       const slot = this.#prefixes.find(this.#normal(key, bits)!);
       if (slot !== -1) return slot;
     }
