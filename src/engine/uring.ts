@@ -6,6 +6,7 @@
  * A newcomer would get wrong: the order within a pass. Quick sends are settled only after every completion of their
  * submission has been read, overflowed ones included, because silence is their success.
  */
+import { performance } from 'node:perf_hooks';
 import { ERRNO } from '../kernel/errno.ts';
 import { shim } from '../kernel/native.ts';
 import * as abi from '../kernel/uring-abi.ts';

@@ -5,6 +5,7 @@
  * A newcomer would get wrong: a file that shrinks while it is sent leaves a promised length unmet; the connection is cut, so
  * that the client notices.
  */
+import { performance } from 'node:perf_hooks';
 import { ERRNO } from '../kernel/errno.ts';
 import { evaluateConditions, ifRangeHolds, NOT_MODIFIED, PRECONDITION_FAILED } from './conditions.ts';
 import * as names from './field-names.ts';

@@ -4,6 +4,7 @@
  * A newcomer would get wrong: the template holds the Date, so `tick` has to run before it is used; it looks at the clock once
  * a turn at most, because the clock it is given is the turn's.
  */
+import { performance } from 'node:perf_hooks';
 import type { Connection } from '../net/connection.ts';
 import { DATE_BYTES, DateCache, formatDate } from './date.ts';
 import type { Response } from './response.ts';

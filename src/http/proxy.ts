@@ -3,6 +3,7 @@
  *
  * A newcomer would get wrong: one proxy belongs to one thread; each worker has its own connections and its own view of health.
  */
+import { performance } from 'node:perf_hooks';
 import { parseAddress } from '../kernel/address.ts';
 import { type Balance, type BalanceName, createBalance } from './balance.ts';
 import { Forwarding, type ForwardingOptions } from './forwarding.ts';

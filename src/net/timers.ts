@@ -6,6 +6,7 @@
  * A newcomer would get wrong: the wheel's slot is where an entry is looked at, not when it fires; it fires when its deadline
  * has passed on the monotonic clock, never before.
  */
+import { performance } from 'node:perf_hooks';
 import type { Clock } from '../engine/engine.ts';
 import { shim } from '../kernel/native.ts';
 
