@@ -19,6 +19,8 @@ const FIRST_BYTES = 32;
 
 export abstract class RequestReader {
   limits: HttpLimits;
+  /** Set while the server drains: answers close their connections. */
+  draining = false;
   protected readonly spare: Exchange[] = [];
 
   constructor(limits: HttpLimits) {
@@ -249,7 +251,9 @@ export abstract class RequestReader {
     const exchange = connection.data;
     if (!connection.writable) return;
     if (exchange === undefined) {
-      if ((connection.state & PEER_ENDED) !== 0) connection.end();
+      // An answer that began before the server drained has promised to keep the connection.
+      if (this.draining) connection.close();
+      else if ((connection.state & PEER_ENDED) !== 0) connection.end();
       else connection.resume();
     } else if (exchange.headPartial) {
       if (!exchange.stalled) connection.resume();

@@ -38,8 +38,6 @@ export class HttpServer extends RequestReader implements Job {
   readonly templates: HeadTemplates;
   /** Requests answered so far. */
   requests = 0;
-  /** Set while the server drains: answers close their connections. */
-  draining = false;
   /** What `net` calls; give it to `listen`. */
   readonly handler: ConnectionHandler<Exchange>;
   private routes: Routes;

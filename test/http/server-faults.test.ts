@@ -290,6 +290,27 @@ eachEngine('closing completes the answers under way and closes idle connections'
   });
 });
 
+eachEngine('closing ends the connection of an answer whose head promised to keep it', async () => {
+  const ready = awaited();
+  const handler: Handler = async (_request, response) => {
+    response.write('begun, ');
+    await ready.promise;
+    response.end('done');
+  };
+  await withServer(handler, async (address, server) => {
+    const client = new HttpClient(address);
+    client.send(get('/'));
+    await until(() => client.text.includes('begun'));
+    const closed = server.close();
+    ready.resolve();
+    await client.closing();
+    const [response] = client.responses();
+    assert.deepEqual([response.body, response.complete, client.reset], ['begun, done', true, false]);
+    client.destroy();
+    await closed;
+  });
+});
+
 eachEngine('closing cuts what lasts longer than the grace', async () => {
   const begun = awaited();
   const handler: Handler = (_request, response) => {
