@@ -114,6 +114,12 @@ test('a looked-up pointer must be compared with null, whether the key is there o
   assert.equal(runText(checked, undefined, { maps }), 42n);
 });
 
+test('a pointer that was not compared stays so over a call of a function', () => {
+  const map = new VmMap({ type: 'array', keySize: 4, valueSize: 8, maxEntries: 4 });
+  const text = `${lookup}  mov %r6, %r0\n  call local other\n  ldxdw %r0, [%r6]\n  exit\nother: mov %r0, 0\n  exit`;
+  assert.match(faultOf(text, undefined, { maps: new Map([[3, map]]) }), /^8: %r6 may be null/);
+});
+
 test('an access beyond a map’s value is reported even where the next value follows', () => {
   const map = new VmMap({ type: 'array', keySize: 4, valueSize: 8, maxEntries: 4, name: 'counters' });
   const text = `${lookup}  jeq %r0, 0, none\n  ldxdw %r0, [%r0+8]\nnone: exit`;
