@@ -146,8 +146,10 @@ function judgeForwarded(example: RequestCase, statuses: readonly number[], strea
     }
   }
   const max = example.expect.early === true ? example.expect.statuses.length : forwardedMax(statuses);
-  if (messages.length > max)
-    return `${messages.length} messages reached the upstream, ${max} were answered below 400: ${streams.map((stream) => JSON.stringify(stream.toString('latin1')))}`;
+  if (messages.length > max) {
+    const seen = streams.map((stream) => JSON.stringify(stream.toString('latin1')));
+    return `${messages.length} messages reached the upstream, ${max} were answered below 400: ${seen}`;
+  }
   const rules = example.expect.forwarded;
   if (rules === undefined) return '';
   if (rules.count !== undefined && rules.count !== messages.length) return `${messages.length} messages were forwarded`;
