@@ -15,7 +15,19 @@ import { type Helper, HelperCall } from './helper-call.ts';
 import { commonHelpers } from './helpers.ts';
 import type { VmMap } from './maps.ts';
 import { type Address, AddressSpace, type Region } from './memory.ts';
-import { type Program, prepare, STEP } from './program.ts';
+import {
+  type Program,
+  prepare,
+  SLOT_WORDS,
+  STEP,
+  WORD_HIGH,
+  WORD_IMMEDIATE,
+  WORD_OFFSET,
+  WORD_READS,
+  WORD_STEP,
+  WORD_TARGET,
+  WORD_WRITES,
+} from './program.ts';
 import { atomic, load, store } from './transfers.ts';
 import { ValueRegions } from './value-regions.ts';
 
@@ -64,6 +76,9 @@ export class Machine {
   readonly #savedSet = new Int32Array(FRAMES_MAX);
   readonly #returns = new Int32Array(FRAMES_MAX);
   #depth = 0;
+  /** Where the run is, and how many instructions it may still execute. */
+  #slot = 0;
+  #left = 0;
   /** Registers that hold something, and those whose pointer may be null, as bits. */
   #set = 0;
   #maybeNull = 0;
@@ -83,26 +98,27 @@ export class Machine {
 
   /** Puts maps' addresses into wide loads, and sees that every helper is there. */
   #link(maps: ReadonlyMap<number, VmMap>): void {
-    const { program } = this;
-    for (let slot = 0; slot < program.slots; slot++) {
-      const number = program.immediates[slot];
-      if (program.steps[slot] === STEP.helper && !this.#helpers.has(number)) {
-        throw new VmFault(slot, program.at(slot), `calls helper ${number}, which the VM does not have`);
+    const { slots, code } = this.program;
+    for (let slot = 0; slot < slots; slot++) {
+      const found = this.program.at(slot);
+      if (found === undefined) continue;
+      const base = slot * SLOT_WORDS;
+      const step = code[base + WORD_STEP] & 0xff;
+      const number = found.immediate;
+      if (step === STEP.helper && !this.#helpers.has(number)) {
+        throw new VmFault(slot, found, `calls helper ${number}, which the VM does not have`);
       }
-      if (program.steps[slot] !== STEP.wide || program.sources[slot] === 0) continue;
+      if (step !== STEP.wide || found.source === 0) continue;
       const map = maps.get(number);
-      if (map === undefined)
-        throw new VmFault(slot, program.at(slot), `names map ${number}, which the VM was not given`);
-      const source = program.sources[slot];
-      const isValue = source === abi.BPF_PSEUDO_MAP_VALUE || source === abi.BPF_PSEUDO_MAP_IDX_VALUE;
+      if (map === undefined) throw new VmFault(slot, found, `names map ${number}, which the VM was not given`);
+      const isValue = found.source === abi.BPF_PSEUDO_MAP_VALUE || found.source === abi.BPF_PSEUDO_MAP_IDX_VALUE;
       if (isValue && map.spec.type !== 'array') {
-        throw new VmFault(slot, program.at(slot), `takes the address of a value, which only arrays allow`);
+        throw new VmFault(slot, found, 'takes the address of a value, which only arrays allow');
       }
-      const address = isValue
-        ? this.values.region(map, 0).address(program.highs[slot])
-        : this.values.handle(map).address();
-      program.immediates[slot] = address.low;
-      program.highs[slot] = address.high;
+      const region = isValue ? this.values.region(map, 0) : this.values.handle(map);
+      const address = region.address(isValue ? found.nextImmediate : 0);
+      code[base + WORD_IMMEDIATE] = address.low;
+      code[base + WORD_HIGH] = address.high;
     }
   }
 
@@ -148,92 +164,99 @@ export class Machine {
   }
 
   #execute(): void {
-    const { steps, reads, writes } = this.program;
-    let slot = 0;
-    let left = this.#instructionsMax;
+    this.#left = this.#instructionsMax;
+    this.#slot = 0;
     try {
-      while (slot >= 0) {
-        if (--left < 0) throw new Violation(`more than ${this.#instructionsMax} instructions ran: an endless loop?`);
-        const read = reads[slot];
-        if ((read & ~this.#set) !== 0) throw this.#unset(read & ~this.#set);
-        const next = this.#step(slot, steps[slot]);
-        this.#set |= writes[slot];
-        slot = next;
-      }
+      this.#loop(this.program.code, this.registers);
     } catch (error) {
       if (!(error instanceof Violation)) throw error;
-      throw new VmFault(slot, this.program.at(slot), error.message);
+      throw new VmFault(this.#slot, this.program.at(this.#slot), error.message);
     } finally {
-      this.executed = this.#instructionsMax - Math.max(left, 0);
+      this.executed = this.#instructionsMax - Math.max(this.#left, 0);
     }
   }
 
-  /** Executes one instruction and returns the slot of the next; negative at the end of the program. */
-  #step(slot: number, step: number): number {
-    const { registers, program } = this;
-    const opcode = program.opcodes[slot];
-    const d = program.destinations[slot];
-    const s = program.sources[slot];
-    const offset = program.offsets[slot];
-    const isRegister = (opcode & abi.BPF_X) !== 0;
-    switch (step) {
-      case STEP.alu64: {
-        const bLow = isRegister ? registers.low[s] : program.immediates[slot];
-        alu64(registers, opcode & 0xf0, d, bLow, isRegister ? registers.high[s] : program.highs[slot], offset);
-        this.#maybeNull &= ~(1 << d);
-        return slot + 1;
+  /** Executes instructions until the program ends. Frequent ones stand here: a call for each would cost as much as the work. */
+  #loop(code: Int32Array, registers: Registers): void {
+    const { low, high } = registers;
+    for (let slot = 0; slot >= 0; ) {
+      this.#slot = slot;
+      if (--this.#left < 0)
+        throw new Violation(`more than ${this.#instructionsMax} instructions ran: an endless loop?`);
+      const base = slot * SLOT_WORDS;
+      const missing = code[base + WORD_READS] & ~this.#set;
+      if (missing !== 0) throw this.#unset(missing);
+      const packed = code[base + WORD_STEP];
+      const opcode = (packed >>> 8) & 0xff;
+      const d = (packed >>> 16) & 0xff;
+      const s = packed >>> 24;
+      const offset = code[base + WORD_OFFSET];
+      const isRegister = (opcode & abi.BPF_X) !== 0;
+      let next = slot + 1;
+      switch (packed & 0xff) {
+        case STEP.alu64: {
+          const bLow = isRegister ? low[s] : code[base + WORD_IMMEDIATE];
+          alu64(registers, opcode & 0xf0, d, bLow, isRegister ? high[s] : code[base + WORD_HIGH], offset);
+          this.#maybeNull &= ~(1 << d);
+          break;
+        }
+        case STEP.move:
+          low[d] = low[s];
+          high[d] = high[s];
+          this.#maybeNull = (this.#maybeNull & ~(1 << d)) | (((this.#maybeNull >>> s) & 1) << d);
+          break;
+        case STEP.load:
+          if (((this.#maybeNull >>> s) & 1) !== 0) throw this.#untested(s);
+          load(this.space, registers, opcode, d, s, offset);
+          this.#maybeNull &= ~(1 << d);
+          break;
+        case STEP.jump:
+          if (this.#compare(code, base, opcode, d, s, isRegister)) next = code[base + WORD_TARGET];
+          break;
+        case STEP.store: {
+          const isStored = (opcode & 7) === abi.BPF_STX;
+          const value = isStored ? low[s] : code[base + WORD_IMMEDIATE];
+          if (((this.#maybeNull >>> d) & 1) !== 0) throw this.#untested(d);
+          store(this.space, registers, opcode, d, offset, value, isStored ? high[s] : code[base + WORD_HIGH]);
+          break;
+        }
+        case STEP.alu32:
+          alu32(registers, opcode & 0xf0, d, isRegister ? low[s] : code[base + WORD_IMMEDIATE], offset);
+          this.#maybeNull &= ~(1 << d);
+          break;
+        case STEP.always:
+          next = code[base + WORD_TARGET];
+          break;
+        default:
+          next = this.#rareStep(slot, code, base, opcode, d, s);
       }
-      case STEP.move:
-        registers.low[d] = registers.low[s];
-        registers.high[d] = registers.high[s];
-        this.#maybeNull = (this.#maybeNull & ~(1 << d)) | (((this.#maybeNull >>> s) & 1) << d);
-        return slot + 1;
-      case STEP.load:
-        this.#tested(s);
-        load(this.space, registers, opcode, d, s, offset);
-        this.#maybeNull &= ~(1 << d);
-        return slot + 1;
-      case STEP.jump:
-        return this.#compare(slot, opcode, d, s, isRegister) ? program.targets[slot] : slot + 1;
-      case STEP.store: {
-        const isStored = (opcode & 7) === abi.BPF_STX;
-        const low = isStored ? registers.low[s] : program.immediates[slot];
-        this.#tested(d);
-        store(this.space, registers, opcode, d, offset, low, isStored ? registers.high[s] : program.highs[slot]);
-        return slot + 1;
-      }
-      case STEP.alu32:
-        alu32(registers, opcode & 0xf0, d, isRegister ? registers.low[s] : program.immediates[slot], offset);
-        this.#maybeNull &= ~(1 << d);
-        return slot + 1;
-      case STEP.always:
-        return program.targets[slot];
-      default:
-        return this.#rareStep(slot, step, opcode, d, s);
+      this.#set |= code[base + WORD_WRITES];
+      slot = next;
     }
   }
 
-  #rareStep(slot: number, step: number, opcode: number, d: number, s: number): number {
-    const { registers, program } = this;
-    switch (step) {
+  /** Executes one of the other instructions and returns the slot of the next; negative at the end of the program. */
+  #rareStep(slot: number, code: Int32Array, base: number, opcode: number, d: number, s: number): number {
+    const { registers } = this;
+    switch (code[base + WORD_STEP] & 0xff) {
       case STEP.wide:
-        registers.low[d] = program.immediates[slot];
-        registers.high[d] = program.highs[slot];
+        registers.low[d] = code[base + WORD_IMMEDIATE];
+        registers.high[d] = code[base + WORD_HIGH];
         this.#maybeNull &= ~(1 << d);
         return slot + 2;
       case STEP.byteOrder: {
         const isKept = (opcode & 7) === abi.BPF_ALU && (opcode & abi.BPF_TO_BE) === 0;
-        byteOrder(registers, d, program.immediates[slot], isKept);
+        byteOrder(registers, d, code[base + WORD_IMMEDIATE], isKept);
         this.#maybeNull &= ~(1 << d);
         return slot + 1;
       }
       case STEP.atomic:
-        this.#tested(d);
-        atomic(this.space, registers, opcode, program.immediates[slot], d, s, program.offsets[slot]);
-        this.#maybeNull &= ~program.writes[slot];
+        if (((this.#maybeNull >>> d) & 1) !== 0) throw this.#untested(d);
+        atomic(this.space, registers, opcode, code[base + WORD_IMMEDIATE], d, s, code[base + WORD_OFFSET]);
+        this.#maybeNull &= ~code[base + WORD_WRITES];
         return slot + 1;
       case STEP.helper:
-        this.#callHelper(program.immediates[slot]);
+        this.#callHelper(code[base + WORD_IMMEDIATE]);
         return slot + 1;
       case STEP.local:
         return this.#callLocal(slot);
@@ -244,10 +267,10 @@ export class Machine {
     }
   }
 
-  #compare(slot: number, opcode: number, d: number, s: number, isRegister: boolean): boolean {
-    const { registers, program } = this;
-    const bLow = isRegister ? registers.low[s] : program.immediates[slot];
-    const bHigh = isRegister ? registers.high[s] : program.highs[slot];
+  #compare(code: Int32Array, base: number, opcode: number, d: number, s: number, isRegister: boolean): boolean {
+    const { registers } = this;
+    const bLow = isRegister ? registers.low[s] : code[base + WORD_IMMEDIATE];
+    const bHigh = isRegister ? registers.high[s] : code[base + WORD_HIGH];
     const isWide = (opcode & 7) === abi.BPF_JMP;
     const operation = opcode & 0xf0;
     const isTest = operation === abi.BPF_JEQ || operation === abi.BPF_JNE;
@@ -263,9 +286,8 @@ export class Machine {
     }
   }
 
-  #tested(register: number): void {
-    if (((this.#maybeNull >>> register) & 1) === 0) return;
-    throw new Violation(
+  #untested(register: number): Violation {
+    return new Violation(
       `%r${register} may be null: map_lookup_elem finds nothing for some key; compare it with 0 first`,
     );
   }
@@ -280,7 +302,8 @@ export class Machine {
     const helper = this.#helpers.get(number)!;
     const wanted = ((1 << helper.arguments) - 1) << 1;
     if ((wanted & ~this.#set) !== 0) throw this.#unset(wanted & ~this.#set);
-    for (let register = 1; register <= helper.arguments; register++) this.#tested(register);
+    const untested = wanted & this.#maybeNull;
+    if (untested !== 0) throw this.#untested(31 - Math.clz32(untested & -untested));
     this.#call.mayBeNull = false;
     helper.run(this.#call);
     this.#set = (this.#set & ~ARGUMENTS) | 1;
@@ -301,7 +324,7 @@ export class Machine {
     this.#maybeNull &= ARGUMENTS;
     this.#depth++;
     this.#enterFrame();
-    return this.program.targets[slot];
+    return this.program.code[slot * SLOT_WORDS + WORD_TARGET];
   }
 
   #exit(): number {

@@ -1,5 +1,5 @@
 /**
- * Room `bpf`: a program prepared for the VM: its instructions spread over typed arrays, one element a slot, and everything that
+ * Room `bpf`: a program prepared for the VM: its instructions spread over a typed array, eight words a slot, and everything that
  * can be judged without running it judged, as the kernel does before it verifies.
  *
  * A newcomer would get wrong: `reads` and `writes` are sets of registers as bits. They let the machine find an uninitialised
@@ -29,40 +29,26 @@ export const STEP = {
   end: 13,
 } as const;
 
+/** Words of a slot in {@link Program.code}, and which is which. One array: each field is one load away from the same address. */
+export const SLOT_WORDS = 8;
+/** The step, and above it opcode, destination and source, 8 bits each. */
+export const WORD_STEP = 0;
+export const WORD_OFFSET = 1;
+export const WORD_IMMEDIATE = 2;
+/** High word of the immediate operand: its sign, or the second half of a wide load. */
+export const WORD_HIGH = 3;
+/** Where a jump or local call leads, as a slot. */
+export const WORD_TARGET = 4;
+export const WORD_READS = 5;
+export const WORD_WRITES = 6;
+
 export interface Program {
-  readonly instructions: readonly Instruction[];
   readonly slots: number;
-  readonly steps: Uint8Array;
-  readonly opcodes: Uint8Array;
-  readonly destinations: Uint8Array;
-  readonly sources: Uint8Array;
-  readonly offsets: Int32Array;
-  readonly immediates: Int32Array;
-  /** High word of the immediate operand: its sign, or the second half of a wide load. */
-  readonly highs: Int32Array;
-  /** Where a jump or local call leads. */
-  readonly targets: Int32Array;
-  readonly reads: Uint16Array;
-  readonly writes: Uint16Array;
+  /** SLOT_WORDS for each slot, and one slot behind the last that ends the run. */
+  readonly code: Int32Array;
   /** The instruction at a slot; undefined for the second half of a wide load. */
   at(slot: number): Instruction | undefined;
 }
-
-const allocate = (slots: number, instructions: readonly Instruction[], starts: Int32Array): Program => ({
-  instructions,
-  slots,
-  steps: new Uint8Array(slots + 1).fill(STEP.end),
-  opcodes: new Uint8Array(slots + 1),
-  destinations: new Uint8Array(slots + 1),
-  sources: new Uint8Array(slots + 1),
-  offsets: new Int32Array(slots + 1),
-  immediates: new Int32Array(slots + 1),
-  highs: new Int32Array(slots + 1),
-  targets: new Int32Array(slots + 1),
-  reads: new Uint16Array(slots + 1),
-  writes: new Uint16Array(slots + 1),
-  at: (slot) => instructions[starts[slot]],
-});
 
 /** The form of an instruction, with nothing in fields that it does not use; undefined if there is none. */
 function formOf(found: Instruction): Mnemonic | undefined {
@@ -154,7 +140,9 @@ function checkInstruction(slot: number, found: Instruction, step: number): void 
 export function prepare(instructions: readonly Instruction[]): Program {
   const slots = instructions.reduce((sum, one) => sum + slotsOf(one), 0);
   const starts = new Int32Array(slots + 1).fill(-1);
-  const program = allocate(slots, instructions, starts);
+  const code = new Int32Array((slots + 1) * SLOT_WORDS);
+  code[slots * SLOT_WORDS + WORD_STEP] = STEP.end;
+  const program: Program = { slots, code, at: (slot) => instructions[starts[slot]] };
   let slot = 0;
   for (const [index, found] of instructions.entries()) {
     starts[slot] = index;
@@ -166,22 +154,20 @@ export function prepare(instructions: readonly Instruction[]): Program {
     const step = stepOf(found);
     checkInstruction(slot, found, step);
     const { reads, writes } = useOf(step, found);
-    program.steps[slot] = step;
-    program.opcodes[slot] = found.opcode;
-    program.destinations[slot] = found.destination;
-    program.sources[slot] = found.source;
-    program.offsets[slot] = found.offset;
-    program.immediates[slot] = found.immediate;
-    program.highs[slot] = step === STEP.wide ? found.nextImmediate : found.immediate >> 31;
-    program.reads[slot] = reads;
-    program.writes[slot] = writes;
+    const base = slot * SLOT_WORDS;
+    code[base + WORD_STEP] = step | (found.opcode << 8) | (found.destination << 16) | (found.source << 24);
+    code[base + WORD_OFFSET] = found.offset;
+    code[base + WORD_IMMEDIATE] = found.immediate;
+    code[base + WORD_HIGH] = step === STEP.wide ? found.nextImmediate : found.immediate >> 31;
+    code[base + WORD_READS] = reads;
+    code[base + WORD_WRITES] = writes;
     const isFar = step === STEP.local || found.opcode === (abi.BPF_JMP32 | abi.BPF_JA);
     if (!isFar && step !== STEP.jump && step !== STEP.always) continue;
     const target = slot + 1 + (isFar ? found.immediate : found.offset);
     if (target < 0 || target >= slots || starts[target] === -1) {
       throw new VmFault(slot, found, `leads to ${target}, where no instruction begins`);
     }
-    program.targets[slot] = target;
+    code[base + WORD_TARGET] = target;
   }
   return program;
 }
