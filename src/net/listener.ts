@@ -8,6 +8,8 @@
 import type { Sink } from '../engine/engine.ts';
 import * as loop from '../engine/loop.ts';
 import type { SocketAddress } from '../kernel/address.ts';
+import * as constants from '../kernel/constants.ts';
+import { ERRNO } from '../kernel/errno.ts';
 import { KernelError } from '../kernel/error.ts';
 import { call, SYS } from '../kernel/syscall.ts';
 import { Connection, type ConnectionHandler } from './connection.ts';
@@ -35,6 +37,8 @@ export interface ListenerOptions extends ConnectionOptions {
 
 /** How long accepting rests after EMFILE and kin. Its kernel queue keeps the clients meanwhile. */
 const REST_MS = 50;
+/** Bound on the clients that a closing listener still takes from its queue; a backlog is seldom longer. */
+const QUEUE_MAX = 65536;
 
 export class Listener<Data = unknown> implements Sink, Timed {
   /** Connections accepted so far. */
@@ -49,6 +53,8 @@ export class Listener<Data = unknown> implements Sink, Timed {
   private bound: SocketAddress | null;
   private readonly path: OwnedPath | null;
   private closing = false;
+  /** Closing, but clients in the kernel's queue are still served. */
+  private draining = false;
   private resting = false;
   private referenced = true;
   private readonly waiters: (() => void)[] = [];
@@ -104,7 +110,7 @@ export class Listener<Data = unknown> implements Sink, Timed {
 
   accepted(descriptor: number): void {
     this.resting = false;
-    if (this.closing) {
+    if (this.closing && !this.draining) {
       call(SYS.close, descriptor);
       return;
     }
@@ -141,7 +147,9 @@ export class Listener<Data = unknown> implements Sink, Timed {
   }
 
   /**
-   * Stops accepting; new clients are refused from now on. Resolves when the connections accepted before have ended too.
+   * Stops accepting; new clients are refused from now on. Resolves when the connections accepted before have ended too. Where
+   * the port is shared, clients that the kernel has queued for this listener are served first: it would reset them, although
+   * another listener goes on (unless net.ipv4.tcp_migrate_req is set).
    */
   close(): Promise<void> {
     if (!this.closing) {
@@ -149,12 +157,30 @@ export class Listener<Data = unknown> implements Sink, Timed {
       this.signal?.removeEventListener('abort', this.onAbort);
       this.runtime.timers.clear(this.handle);
       this.path?.remove();
-      this.runtime.engine.close(this.handle);
+      const { engine } = this.runtime;
+      const shared = options.getInteger(engine.descriptorOf(this.handle), constants.SOL_SOCKET, constants.SO_REUSEPORT);
+      this.draining = shared > 0;
+      // At the end of the turn, because from the look into the queue to the close nothing else may take time.
+      if (this.draining) engine.defer({ run: () => this.closeDrained() });
+      else engine.close(this.handle);
     }
     return new Promise((resolve) => {
       this.waiters.push(resolve);
       this.settle();
     });
+  }
+
+  private closeDrained(): boolean {
+    const { engine } = this.runtime;
+    const descriptor = engine.descriptorOf(this.handle);
+    for (let count = 0; count < QUEUE_MAX; count++) {
+      const result = call(SYS.accept4, descriptor, 0, 0, constants.SOCK_NONBLOCK | constants.SOCK_CLOEXEC);
+      if (result >= 0) this.accepted(result);
+      else if (result === -ERRNO.EAGAIN || result === -ERRNO.EMFILE || result === -ERRNO.ENFILE) break;
+    }
+    this.draining = false;
+    engine.close(this.handle);
+    return true;
   }
 
   /** Closes it and resets its connections. */
