@@ -26,7 +26,13 @@ interface Younger {
 /** Names that Debian 12's headers (Linux 6.1, glibc 2.36) do not have. */
 const younger: Readonly<Record<string, Younger>> = {
   BPF_MEMSX: { value: 128, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  IORING_FEAT_MIN_TIMEOUT: { value: 32768, source: 'Linux 6.12, include/uapi/linux/io_uring.h' },
   IORING_SETUP_NO_SQARRAY: { value: 65536, source: 'Linux 6.6, include/uapi/linux/io_uring.h' },
+};
+
+/** Fields likewise; what they are called in older headers is padding. */
+const youngerFields: Readonly<Record<string, Younger>> = {
+  'IO_URING_GETEVENTS_ARG.min_wait_usec': { value: 12, source: 'Linux 6.12, include/uapi/linux/io_uring.h' },
 };
 
 type Layout = Readonly<Record<string, number>>;
@@ -92,7 +98,10 @@ test('names younger than the headers have their documented values and are in use
 test('every structure lies as in the headers', () => {
   const expected = [...layoutQuestions(layouts), ...layoutQuestions(uring), ...layoutQuestions(bpf)];
   assert.ok(expected.length > 100, `only ${expected.length} fields were found`);
-  assert.deepEqual(compare(expected), []);
+  const unexplained = compare(expected).filter((name) => youngerFields[name] === undefined);
+  assert.deepEqual(unexplained, []);
+  const values = new Map(expected.map(({ name, value }) => [name, value]));
+  for (const [name, { value }] of Object.entries(youngerFields)) assert.equal(values.get(name), value, name);
 });
 
 test('every system call has its number', () => {
