@@ -22,6 +22,8 @@ export interface UpEvent extends Readonly<Record<string, unknown>> {
 export interface GatewayProcessOptions {
   readonly arguments?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** A program that runs the gateway, as `prlimit --nofile=100`. */
+  readonly prefix?: readonly string[];
 }
 
 export class GatewayProcess {
@@ -38,7 +40,8 @@ export class GatewayProcess {
     this.folder = folder;
     const file = configuration === null ? [] : ['--config', this.write('millrace.yaml', configuration)];
     const entry = join(projectRoot, 'bin/millrace.js');
-    this.child = spawn(process.execPath, [entry, 'up', '--json', ...file, ...(options.arguments ?? [])], {
+    const command = [...(options.prefix ?? []), process.execPath, entry, 'up', '--json', ...file];
+    this.child = spawn(command[0], [...command.slice(1), ...(options.arguments ?? [])], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...options.environment },
     });
