@@ -16,6 +16,8 @@ import { isPollable, type Poller } from './poller.ts';
 import * as state from './readiness-slots.ts';
 
 export interface ReadinessOptions extends ArenaOptions {
+  /** Blocks that only reading takes. Default 512, at most half of all. */
+  readonly receiveBlocks?: number;
   /** The line that says why this engine was taken. */
   readonly reason?: string;
 }
@@ -45,6 +47,7 @@ export abstract class ReadinessOperations {
   readonly statistics: EngineStatistics = { waits: 0, events: 0, blocksExhausted: 0, overflows: 0, systemCalls: 0 };
 
   protected readonly arena: Arena;
+  private readonly receiveBlocks: number;
   protected readonly poller: Poller;
   protected readonly edge: boolean;
   protected readonly slots = new state.Slots();
@@ -75,6 +78,7 @@ export abstract class ReadinessOperations {
     this.reason = options.reason ?? 'chosen by the program';
     const arena = new Arena(options);
     this.arena = arena;
+    this.receiveBlocks = Math.min(options.receiveBlocks ?? 512, arena.blocks >> 1);
     this.memory = arena.memory;
     this.memoryAddress = arena.address;
     this.blockSize = arena.blockSize;
@@ -88,8 +92,9 @@ export abstract class ReadinessOperations {
     return this.slots.inUse;
   }
 
+  /** Leaves some for reading: were writers to hold all, nobody could read what would let their peers go on. */
   takeBlock(): number {
-    return this.arena.take();
+    return this.arena.free > this.receiveBlocks ? this.arena.take() : -1;
   }
 
   releaseBlock(offset: number): void {

@@ -209,9 +209,12 @@ export abstract class ReadinessReading extends ReadinessOperations {
     return true;
   }
 
-  /** An error was reported and no operation met it: it stands in the error queue, which would report it for ever. */
+  /**
+   * An error was reported and no operation met it: it stands in the error queue, which would report it for ever. select(2)
+   * calls that readable and no more.
+   */
   private clearError(slot: number): void {
-    if ((this.slots.states[slot] & state.ERROR_SEEN) === 0) return;
+    if ((this.slots.states[slot] & state.ERROR_SEEN) === 0 && this.name !== 'select') return;
     this.slots.states[slot] &= ~state.ERROR_SEEN;
     this.messages.drainErrors(this.slots.descriptors[slot]);
   }

@@ -481,3 +481,20 @@ byHand('one listener that two engines watch: each client is accepted once, and m
   second.dispose();
   for (const descriptor of [...clients, ...descriptors()]) rawClose(descriptor);
 });
+
+byHand(
+  'writers that take every block they can leave some for reading',
+  (engine) => {
+    const { sink, peer } = receiver(engine);
+    const taken: number[] = [];
+    for (let block = engine.takeBlock(); block >= 0; block = engine.takeBlock()) taken.push(block);
+    settle(engine);
+    rawSend(peer, 'still read');
+    expectSoon(engine, () => sink.text === 'still read');
+    assert.equal(engine.statistics.blocksExhausted, 0);
+    for (const block of taken) engine.releaseBlock(block);
+    finish(engine, sink);
+    rawClose(peer);
+  },
+  { engine: { blocks: 8, receiveBlocks: 4 } },
+);
