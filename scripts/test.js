@@ -1,4 +1,5 @@
-// Runs the tests: `npm test` all of them, `npm test -- test/net` those below a folder or of one file.
+// Runs the tests: `npm test` all but those that need other programs (`npm run peers`), `npm test -- test/net` those below a
+// folder or of one file.
 import { spawnSync } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +13,10 @@ const collect = (path) =>
 
 const roots = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
 const flags = process.argv.slice(2).filter((argument) => argument.startsWith('-'));
-const files = (roots.length > 0 ? roots : ['test', 'src']).flatMap(collect).sort();
+const files = (roots.length > 0 ? roots : ['test'])
+  .flatMap(collect)
+  .filter((file) => roots.length > 0 || !file.startsWith('test/peers/'))
+  .sort();
 if (files.length === 0) {
   process.stderr.write('millrace: no test file found\n');
   process.exit(1);
