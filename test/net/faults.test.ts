@@ -218,7 +218,8 @@ eachEngine(
          net.useEngine('${engine.name}');
          const listener = await net.listen({ host: '127.0.0.1' }, { data: (connection, chunk) => connection.write(chunk.slice()) });
          const heard = [];
-         const steady = net.connect({ host: '127.0.0.1', port: listener.port }, { data: (_c, chunk) => heard.push(String.fromCharCode(...chunk)) });
+         const target = { host: '127.0.0.1', port: listener.port };
+         const steady = net.connect(target, { data: (_c, chunk) => heard.push(String.fromCharCode(...chunk)) });
          await steady.opening();
          steady.write('before');
          while (heard.join('') !== 'before') await new Promise(setImmediate);

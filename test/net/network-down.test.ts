@@ -75,7 +75,8 @@ test('without a route connects fail at once, without an answer later; a short ou
     context.skip(reason);
     return;
   }
-  const script = `require('net').createServer((s) => s.on('error', () => {}).pipe(s)).listen(7000, '${FAR_ADDRESS}', () => console.log('ready'))`;
+  const script = `const echo = (socket) => socket.on('error', () => {}).pipe(socket);
+    require('net').createServer(echo).listen(7000, '${FAR_ADDRESS}', () => console.log('ready'));`;
   const server = spawn('ip', ['netns', 'exec', far, process.execPath, '-e', script]);
   try {
     await once(server.stdout, 'data');
