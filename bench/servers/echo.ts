@@ -3,7 +3,7 @@
  *
  *   node bench/servers/echo.ts --engine io_uring --port 7000
  */
-import { listen, useEngine } from '../../src/net/index.ts';
+import { listen, RECEIVED_QUIET, useEngine } from '../../src/net/index.ts';
 import { serverOptions } from './options.ts';
 
 const { port, engine } = serverOptions();
@@ -11,8 +11,9 @@ useEngine(engine);
 await listen(
   { host: '127.0.0.1', port },
   {
-    data(connection, chunk) {
-      connection.write(chunk);
+    receive(connection, memory, start, end) {
+      connection.writeRange(memory, start, end);
+      return RECEIVED_QUIET;
     },
   },
 );

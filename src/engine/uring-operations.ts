@@ -82,6 +82,11 @@ export class UringOperations {
   protected foreign = false;
   /** Completions of the last pass. */
   protected lastDelivered = 0;
+  /** Whether a moderated wait pays at the present rate. */
+  protected pays = false;
+  protected intervalUs = 1000;
+  protected measuredMs = 0;
+  protected sinceMeasured = 0;
   protected readonly moderationUs: number;
   protected readonly zeroCopyBytes: number;
 

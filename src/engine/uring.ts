@@ -19,8 +19,12 @@ const POLLIN = 1;
 const POLLOUT = 4;
 /** Bounds of what one turn does before it enters the kernel again. */
 const PASSES_MAX = 64;
-/** Completions of one pass from which on the ring counts as busy and its wake-ups are moderated. */
+/**
+ * A moderated wait pays when a pass delivered so many completions and as many are to be expected within its window, at the rate
+ * of the last passes. Below that rate it would only delay.
+ */
 const MODERATE_FROM = 3;
+const INTERVAL_US_MAX = 1000;
 const JOBS_PER_TURN_MAX = 65536;
 
 export class UringEngine extends UringCompletions implements Engine {
@@ -77,6 +81,8 @@ export class UringEngine extends UringCompletions implements Engine {
       delivered += this.completions();
     }
     this.lastDelivered = delivered;
+    this.sinceMeasured += delivered;
+    this.pays = delivered >= MODERATE_FROM && this.measure() * MODERATE_FROM <= this.moderationUs;
     delivered += this.quickResults(submitted);
     if (this.again.length > 0) this.lookAgain();
     if (this.closings.length > 0) this.tellClosed();
@@ -89,6 +95,17 @@ export class UringEngine extends UringCompletions implements Engine {
     const host = this.hostReady;
     this.hostReady = false;
     return delivered > 0 && !host;
+  }
+
+  /** The mean time between two completions, in µs, over the last few measurements; one is made in each busy pass. */
+  private measure(): number {
+    const nowMs = performance.now();
+    const sampleUs = ((nowMs - this.measuredMs) * 1000) / this.sinceMeasured;
+    this.measuredMs = nowMs;
+    this.sinceMeasured = 0;
+    // A pause is not a rate: what came before it says nothing about what comes next.
+    this.intervalUs += (Math.min(sampleUs, INTERVAL_US_MAX) - this.intervalUs) / 8;
+    return this.intervalUs;
   }
 
   private expire(clock: Clock, deadlineMs: number): void {
