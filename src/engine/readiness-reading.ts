@@ -34,7 +34,7 @@ export abstract class ReadinessReading extends ReadinessOperations {
   protected readonly messages: MessageReader;
   protected drainNeeded = false;
   /** Foreign code ran in this pass. */
-  protected foreign = false;
+  foreign = false;
 
   constructor(name: EngineName, poller: Poller, options: ReadinessOptions) {
     super(name, poller, options);

@@ -25,14 +25,13 @@ import { shim } from '../kernel/native.ts';
 import { getsockoptInt, socketError } from '../kernel/socket.ts';
 import { resultOf, runRecords } from '../kernel/syscall.ts';
 import type { Clock, Engine } from './engine.ts';
+import { deadlineOf, turnInPasses, waitUntil } from './passes.ts';
 import { HOST, READY_WORDS } from './poller.ts';
 import * as operations from './readiness-operations.ts';
 import { HELD, ReadinessReading } from './readiness-reading.ts';
 import { BATCH_MAX, SendRecords } from './readiness-records.ts';
 import * as state from './readiness-slots.ts';
 
-/** Bounds of what one turn does before it looks for further events. */
-const PASSES_MAX = 64;
 const JOBS_PER_TURN_MAX = 65536;
 /** Sends that follow one another on a connection, each as soon as the one before was taken. */
 const SENDS_PER_TURN = 8;
@@ -47,19 +46,11 @@ export class ReadinessEngine extends ReadinessReading implements Engine {
   private hostReady = false;
 
   turn(timeoutMs: number): boolean {
-    // Passes that ran no foreign code cannot have given Node anything to do, so they follow each other without a way back
-    // through the event loop; what Node itself waits for ends them (the host's descriptor, its timeout).
-    const untilMs = timeoutMs < 0 ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
-    let waitMs = timeoutMs;
-    for (let pass = 1; ; pass++) {
-      this.foreign = false;
-      const again = this.pass(waitMs);
-      if (!again || this.foreign || timeoutMs === 0 || pass === PASSES_MAX) return again;
-      if (timeoutMs > 0) waitMs = Math.max(0, untilMs - performance.now());
-    }
+    return turnInPasses(this, timeoutMs);
   }
 
-  private pass(timeoutMs: number): boolean {
+  /** @internal */
+  pass(timeoutMs: number): boolean {
     if (this.disposed) return false;
     if (this.starved.length > 0) this.feedStarved();
     let delivered = this.settle();
@@ -67,13 +58,9 @@ export class ReadinessEngine extends ReadinessReading implements Engine {
     if (this.disposed) return false;
     // What was delivered before the wait may have given Node something to do.
     const busy = this.foreign || this.isBusy();
-    let waitMs = busy ? 0 : timeoutMs;
     const clock = this.clock;
-    const deadlineMs = clock === null ? Number.POSITIVE_INFINITY : clock.nextDeadlineMs();
-    if (waitMs !== 0 && deadlineMs !== Number.POSITIVE_INFINITY) {
-      const remainingMs = Math.max(0, deadlineMs - performance.now());
-      if (waitMs < 0 || remainingMs < waitMs) waitMs = remainingMs;
-    }
+    const deadlineMs = deadlineOf(clock);
+    let waitMs = waitUntil(deadlineMs, busy ? 0 : timeoutMs);
     if (this.changes.length > 0) {
       this.applyChanges();
       if (this.notices.length > 0) waitMs = 0;

@@ -79,7 +79,8 @@ export class UringOperations {
   protected drainNeeded = false;
   protected hurried = false;
   /** Foreign code ran in this pass. */
-  protected foreign = false;
+  /** @internal */
+  foreign = false;
   /** Completions of the last pass. */
   protected lastDelivered = 0;
   /** Whether a moderated wait pays at the present rate. */

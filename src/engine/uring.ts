@@ -11,14 +11,13 @@ import { ERRNO } from '../kernel/errno.ts';
 import { shim } from '../kernel/native.ts';
 import * as abi from '../kernel/uring-abi.ts';
 import type { Clock, Engine } from './engine.ts';
+import { deadlineOf, turnInPasses, waitUntil } from './passes.ts';
 import { UringCompletions } from './uring-completions.ts';
 import type { UringOptions } from './uring-operations.ts';
 import * as state from './uring-state.ts';
 
 const POLLIN = 1;
 const POLLOUT = 4;
-/** Bounds of what one turn does before it enters the kernel again. */
-const PASSES_MAX = 64;
 /**
  * A moderated wait pays when a pass delivered so many completions and as many are to be expected within its window, at the rate
  * of the last passes. Below that rate it would only delay.
@@ -29,19 +28,11 @@ const JOBS_PER_TURN_MAX = 65536;
 
 export class UringEngine extends UringCompletions implements Engine {
   turn(timeoutMs: number): boolean {
-    // Passes that ran no foreign code cannot have given Node anything to do, so they follow each other without a way back
-    // through the event loop; what Node itself waits for ends them (the host's descriptor, its timeout).
-    const untilMs = timeoutMs < 0 ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
-    let waitMs = timeoutMs;
-    for (let pass = 1; ; pass++) {
-      this.foreign = false;
-      const again = this.pass(waitMs);
-      if (!again || this.foreign || timeoutMs === 0 || pass === PASSES_MAX) return again;
-      if (timeoutMs > 0) waitMs = Math.max(0, untilMs - performance.now());
-    }
+    return turnInPasses(this, timeoutMs);
   }
 
-  private pass(timeoutMs: number): boolean {
+  /** @internal */
+  pass(timeoutMs: number): boolean {
     const ring = this.ring;
     this.runJobs();
     this.runTransfers();
@@ -52,13 +43,9 @@ export class UringEngine extends UringCompletions implements Engine {
     const busy =
       this.foreign || this.hurried || this.jobCount > 0 || this.transfers.waiting > 0 || this.again.length > 0;
     this.hurried = false;
-    let wait = busy ? 0 : timeoutMs;
     const clock = this.clock;
-    const deadlineMs = clock === null ? Number.POSITIVE_INFINITY : clock.nextDeadlineMs();
-    if (wait !== 0 && deadlineMs !== Number.POSITIVE_INFINITY) {
-      const remainingMs = Math.max(0, deadlineMs - performance.now());
-      if (wait < 0 || remainingMs < wait) wait = remainingMs;
-    }
+    const deadlineMs = deadlineOf(clock);
+    let wait = waitUntil(deadlineMs, busy ? 0 : timeoutMs);
     this.group.publish();
     if (wait !== 0 && ring.ready() > 0) wait = 0;
     if (wait !== 0 || ring.pending > 0 || ring.needsEntry()) {
