@@ -8,6 +8,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { after, test } from 'node:test';
 import { type Handler, type Serving, serve } from '../../src/http/index.ts';
+import type { RequestCase, Statuses } from '../support/conformance.ts';
 import type { Address, Received } from '../support/http-client.ts';
 import { get, HttpClient } from '../support/http-client.ts';
 import { eachEngine, turns, until } from '../support/net.ts';
@@ -15,28 +16,7 @@ import { eachEngine, turns, until } from '../support/net.ts';
 const directory = new URL('../../../shared/http-conformance/', import.meta.url);
 const missing = existsSync(directory) ? '' : 'no ../shared/http-conformance beside the project';
 
-type Statuses = readonly (number | readonly number[])[];
-
-interface Outcome {
-  readonly statuses: Statuses;
-  readonly closed: boolean | null;
-}
-
-interface Case {
-  readonly name: string;
-  readonly bytes: string;
-  readonly closeAfter: boolean;
-  readonly pauseAt?: number;
-  readonly expect: Outcome & {
-    readonly verdict: 'accept' | 'reject' | 'either';
-    readonly rejected?: Outcome;
-    readonly silentClose?: boolean;
-    readonly early?: boolean;
-    readonly waits?: boolean;
-    readonly interim?: 'never' | 'may';
-    readonly followUp?: boolean;
-  };
-}
+type Case = RequestCase;
 
 const cases: readonly Case[] =
   missing === ''

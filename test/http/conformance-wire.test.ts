@@ -1,10 +1,12 @@
 /**
  * The conformance cases at parser level: each one whole, an octet at a time, and cut at every position.
  */
+
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { METHOD_NAMES } from '../../src/http/methods.ts';
+import type { ResponseCase } from '../support/conformance.ts';
 import { type ForwardedResponse, readResponse, ServerConnection } from '../support/wire-simulation.ts';
 
 const directory = new URL('../../../shared/http-conformance/', import.meta.url);
@@ -31,22 +33,6 @@ interface RequestCase {
     readonly waits?: boolean;
     readonly interim?: 'never' | 'may';
     readonly followUp?: boolean;
-  };
-}
-
-interface ResponseCase {
-  readonly name: string;
-  readonly bytes: string;
-  readonly closeAfter: boolean;
-  readonly request?: string;
-  readonly expect: {
-    readonly verdict: 'forward' | 'badGateway' | 'either';
-    readonly status?: number;
-    readonly body?: string;
-    readonly bodyLength?: number;
-    readonly truncated?: boolean;
-    readonly fields?: Readonly<Record<string, string>>;
-    readonly absent?: readonly string[];
   };
 }
 

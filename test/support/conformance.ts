@@ -10,7 +10,7 @@ export const conformanceSkip: string | false = existsSync(directory)
   ? false
   : 'no ../shared/http-conformance beside the project';
 
-type Statuses = readonly (number | readonly number[])[];
+export type Statuses = readonly (number | readonly number[])[];
 
 export interface Outcome {
   readonly statuses: Statuses;
