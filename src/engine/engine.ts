@@ -115,15 +115,18 @@ export interface Engine {
   receiveStart(handle: Handle): void;
   /** After this call `received` and `receiveEnded` stay silent until `receiveStart`; what arrived in between comes then, first. */
   receiveStop(handle: Handle): void;
-  /** Sends `length` bytes at `address`, which must stay valid until `sent`. One send a handle at a time. */
-  send(handle: Handle, address: number, length: number): void;
+  /**
+   * Sends `length` bytes at `address`, which must stay valid until `sent`. One send a handle at a time. `more`: a file follows at
+   * once, so that a stream keeps a segment that is not full back for it (MSG_MORE).
+   */
+  send(handle: Handle, address: number, length: number, more?: boolean): void;
   /** Something waits for the sends under way to end: their results come before the next sleep. Without this call a result may
    * come as late as the next event, because a send that succeeds need not wake anybody. */
   hurry(): void;
   /** The same for a vector of buffers: `iovec` is the address of `count` struct iovec, valid until `sent`. At most 1,024. */
   sendVector(handle: Handle, iovec: number, count: number): void;
-  /** Sends from a file without passing through user memory; ends with `sent`. `more`: further bytes follow at once. */
-  sendFile(handle: Handle, file: number, offset: number, length: number, more: boolean): void;
+  /** Sends from a file without passing through user memory; ends with `sent`. */
+  sendFile(handle: Handle, file: number, offset: number, length: number): void;
   /** Sends one message: `header` is the address of a struct msghdr, valid until `sent`. */
   sendMessage(handle: Handle, header: number): void;
   /**

@@ -187,8 +187,8 @@ export abstract class ReadinessOperations {
     if (!this.edge) this.listChange(slot);
   }
 
-  send(handle: Handle, address: number, length: number): void {
-    this.queueSend(handle, state.SEND_BYTES, address, Math.min(length, SEND_MAX_BYTES), -1);
+  send(handle: Handle, address: number, length: number, more = false): void {
+    this.queueSend(handle, more ? state.SEND_MORE : state.SEND_BYTES, address, Math.min(length, SEND_MAX_BYTES), -1);
   }
 
   sendVector(handle: Handle, iovec: number, count: number): void {
@@ -199,8 +199,7 @@ export abstract class ReadinessOperations {
     this.queueSend(handle, state.SEND_MESSAGE, header, 0, -1);
   }
 
-  /** `more` says nothing to sendfile(2): bytes that follow in the same turn leave with the next call, after this one's. */
-  sendFile(handle: Handle, file: number, offset: number, length: number, _more: boolean): void {
+  sendFile(handle: Handle, file: number, offset: number, length: number): void {
     this.queueSend(handle, state.SEND_FILE, offset, Math.min(length, TRANSFER_MAX_BYTES), file);
   }
 

@@ -5,7 +5,7 @@
  * A newcomer would get wrong: what a record points at (message header, file position) must stand until the batch has run, so
  * there is one of each for every record.
  */
-import { MSG_DONTWAIT, MSG_NOSIGNAL } from '../kernel/constants.ts';
+import { MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL } from '../kernel/constants.ts';
 import { MSGHDR } from '../kernel/layouts.ts';
 import { addressOf, RECORD_WORDS, records, SYS } from '../kernel/syscall.ts';
 import * as state from './readiness-slots.ts';
@@ -56,6 +56,9 @@ export class SendRecords {
     switch (slots.sendKinds[slot]) {
       case state.SEND_BYTES:
         write(index, SYS.sendto, descriptor, address, length, FLAGS);
+        break;
+      case state.SEND_MORE:
+        write(index, SYS.sendto, descriptor, address, length, FLAGS | MSG_MORE);
         break;
       case state.SEND_MESSAGE:
         write(index, SYS.sendmsg, descriptor, address, FLAGS, 0);

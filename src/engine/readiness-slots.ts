@@ -58,6 +58,8 @@ export const SEND_BYTES = 0;
 export const SEND_VECTOR = 1;
 export const SEND_MESSAGE = 2;
 export const SEND_FILE = 3;
+/** Bytes before a file that follows at once (MSG_MORE). */
+export const SEND_MORE = 4;
 
 /** No handle has this descriptor. */
 export const NO_HANDLE = -1;

@@ -6,6 +6,8 @@
  * submitted with DONTWAIT, WAITALL and CQE_SKIP_SUCCESS, so silence after the entry means success and anything else, a short
  * count included, comes as a completion. That halves the completions of a request and lets one entry submit and wait.
  */
+
+import { MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_WAITALL } from '../kernel/constants.ts';
 import { disown, own } from '../kernel/native.ts';
 import { setLinger } from '../kernel/socket.ts';
 import { call, SYS } from '../kernel/syscall.ts';
@@ -46,9 +48,6 @@ export interface UringOptions extends ArenaOptions {
   readonly reason?: string;
 }
 
-const MSG_DONTWAIT = 0x40;
-const MSG_WAITALL = 0x100;
-const MSG_NOSIGNAL = 0x4000;
 /** SOCK_CLOEXEC | SOCK_NONBLOCK. io_uring itself does not care for the latter; sendfile(2) does. */
 const ACCEPT_FLAGS = 0o2004000;
 /** Sends up to this size are tried as quick sends; larger ones seldom fit a socket buffer at once. */
@@ -234,7 +233,7 @@ export class UringOperations {
     this.push(handle, state.RECEIVE, head, 0, 0, multishot ? 0 : this.blockSize, 0);
   }
 
-  send(handle: Handle, address: number, length: number): void {
+  send(handle: Handle, address: number, length: number, more = false): void {
     if (length > QUICK_SEND_MAX_BYTES || !this.features.skipSuccess) {
       this.slowSend(handle, address, length);
       return;
@@ -242,7 +241,8 @@ export class UringOperations {
     this.quick.add(handle, address, length);
     this.slots.results[handle] = length;
     const head = abi.IORING_OP_SEND | (abi.IOSQE_CQE_SKIP_SUCCESS << 8);
-    this.push(handle, state.QUICK_SEND, head, 0, address, length, MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL);
+    const flags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    this.push(handle, state.QUICK_SEND, head, 0, address, length, flags);
   }
 
   hurry(): void {

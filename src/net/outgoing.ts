@@ -228,7 +228,10 @@ export abstract class Outgoing {
     if (this.end_ > this.start) {
       this.state |= states.SENDING;
       if (this.segments !== null && this.gather(this.segments)) return;
-      engine.send(this.handle, engine.memoryAddress + this.start, this.end_ - this.start);
+      // Sent by itself, a response's head would be acknowledged by itself: the peer wakes for it, and its TCP, which sizes its
+      // window by round trips, sees short ones and keeps it small (measured: 1 MB responses at 0.69 of the throughput).
+      const more = this.segments !== null && this.segments[0].kind === 'file';
+      engine.send(this.handle, engine.memoryAddress + this.start, this.end_ - this.start, more);
       const follows = this.segments !== null || this.waiters !== null;
       if (follows || (this.state & (states.NEEDS_DRAIN | states.ENDING)) !== 0) engine.hurry();
       return;
@@ -255,7 +258,7 @@ export abstract class Outgoing {
       engine.send(this.handle, segment.address + segment.start, segment.end - segment.start);
       engine.hurry();
     } else {
-      engine.sendFile(this.handle, segment.descriptor, segment.start, segment.end - segment.start, false);
+      engine.sendFile(this.handle, segment.descriptor, segment.start, segment.end - segment.start);
     }
   }
 

@@ -185,8 +185,8 @@ byHand('buffers of a vector and parts of a file are sent in order', (engine) => 
   const file = openSync(path, 'r');
   const steps = [
     () => engine.sendVector(sink.handle, addressOf(vector), 2),
-    () => engine.sendFile(sink.handle, file, 3, 4, true),
-    () => engine.sendFile(sink.handle, file, 10, 4, false),
+    () => engine.sendFile(sink.handle, file, 3, 4),
+    () => engine.sendFile(sink.handle, file, 10, 4),
   ];
   for (const [index, step] of steps.entries()) {
     step();
