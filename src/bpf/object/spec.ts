@@ -35,9 +35,9 @@ export interface Relocation {
    * a kernel variable's address (`.ksyms`).
    */
   readonly kind: 'map' | 'data' | 'call' | 'callback' | 'kernelFunction' | 'kernelSymbol';
-  /** The map, the data section, the function or the kernel's symbol. */
+  /** The map, the data section (`.kconfig` for a kconfig extern), the function or the kernel's symbol. */
   readonly symbol: string;
-  /** Bytes into the section, for `data`. */
+  /** Bytes into the section, for `data`; a kconfig extern's is its `KconfigSpec.offset`. */
   readonly addend: number;
 }
 
@@ -149,6 +149,8 @@ export interface KernelSymbolSpec {
   readonly kind: 'function' | 'variable';
   readonly weak: boolean;
   readonly typeId: number;
+  /** For a variable: what lies there, so that a program may read it; without it only its address is known. */
+  readonly type?: Type;
 }
 
 /** A whole object. */
