@@ -1,9 +1,10 @@
 /**
- * Room `kernel`: bpf(2)'s constants and the fields of its argument (include/uapi/linux/bpf.h), and the numbers of which
- * instructions consist (RFC 9669 names them without the kernel's BPF_ before). `test/kernel/headers.test.ts` pins them.
+ * Room `kernel`: the numbers of which eBPF's instructions consist (RFC 9669 names them without the kernel's BPF_ before), and those
+ * that programs and their callers share. `test/kernel/headers.test.ts` pins them. bpf(2)'s argument is in `bpf-attributes.ts`, the
+ * kinds of maps, programs and hooks are in `bpf-names.ts`.
  *
- * A newcomer would get wrong: bpf(2)'s argument is one union for all commands. Fields of different commands lie over each other,
- * so whatever a command does not use must be zero, and the size given must not reach beyond what the command knows.
+ * A newcomer would get wrong: the same bits mean different things in different classes: 0x10 is a subtraction in BPF_ALU64, a
+ * comparison in BPF_JMP and a width in BPF_LDX.
  */
 
 // Instruction classes, the three low bits of an opcode (RFC 9669 section 3.1).
@@ -127,37 +128,6 @@ export const XDP_DROP = 1;
 export const XDP_PASS = 2;
 export const XDP_TX = 3;
 export const XDP_REDIRECT = 4;
-
-/** union bpf_attr, in bytes, as far as the commands above use it. */
-export const BPF_ATTR = {
-  map_type: 0,
-  key_size: 4,
-  value_size: 8,
-  max_entries: 12,
-  map_flags: 16,
-  map_fd: 0,
-  key: 8,
-  value: 16,
-  flags: 24,
-  prog_type: 0,
-  insn_cnt: 4,
-  insns: 8,
-  license: 16,
-  log_level: 24,
-  log_size: 28,
-  log_buf: 32,
-  prog_flags: 44,
-  prog_name: 48,
-  expected_attach_type: 68,
-  'test.prog_fd': 0,
-  'test.retval': 4,
-  'test.data_size_in': 8,
-  'test.data_size_out': 12,
-  'test.data_in': 16,
-  'test.data_out': 24,
-  'test.repeat': 32,
-  'test.duration': 36,
-} as const;
 
 /** struct xdp_md, in bytes. */
 export const XDP_MD = {

@@ -9,6 +9,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import * as bpf from '../../src/kernel/bpf-abi.ts';
+import * as bpfAttributes from '../../src/kernel/bpf-attributes.ts';
 import * as constants from '../../src/kernel/constants.ts';
 import { ERRNO } from '../../src/kernel/errno.ts';
 import * as layouts from '../../src/kernel/layouts.ts';
@@ -25,6 +26,11 @@ interface Younger {
 
 /** Names that Debian 12's headers (Linux 6.1, glibc 2.36) do not have. */
 const younger: Readonly<Record<string, Younger>> = {
+  BPF_F_AFTER: { value: 16, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  BPF_F_BEFORE: { value: 8, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  BPF_F_LINK: { value: 8192, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  BPF_F_VTYPE_BTF_OBJ_FD: { value: 32768, source: 'Linux 6.9, include/uapi/linux/bpf.h' },
+  BPF_F_XDP_DEV_BOUND_ONLY: { value: 64, source: 'Linux 6.3, include/uapi/linux/bpf.h' },
   BPF_MEMSX: { value: 128, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
   IORING_FEAT_MIN_TIMEOUT: { value: 32768, source: 'Linux 6.12, include/uapi/linux/io_uring.h' },
   IORING_SETUP_NO_SQARRAY: { value: 65536, source: 'Linux 6.6, include/uapi/linux/io_uring.h' },
@@ -33,6 +39,31 @@ const younger: Readonly<Record<string, Younger>> = {
 /** Fields likewise; what they are called in older headers is padding. */
 const youngerFields: Readonly<Record<string, Younger>> = {
   'IO_URING_GETEVENTS_ARG.min_wait_usec': { value: 12, source: 'Linux 6.12, include/uapi/linux/io_uring.h' },
+  'BPF_ATTR.value_type_btf_obj_fd': { value: 72, source: 'Linux 6.9, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.target_ifindex': { value: 0, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.raw_tracepoint.cookie': { value: 16, source: 'Linux 6.10, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.netfilter.pf': { value: 16, source: 'Linux 6.4, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.netfilter.hooknum': { value: 20, source: 'Linux 6.4, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.netfilter.priority': { value: 24, source: 'Linux 6.4, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.netfilter.flags': { value: 28, source: 'Linux 6.4, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.tcx.relative_fd': { value: 16, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.tcx.expected_revision': { value: 24, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.uprobe_multi.path': { value: 16, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.uprobe_multi.offsets': { value: 24, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.uprobe_multi.ref_ctr_offsets': { value: 32, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.uprobe_multi.cookies': { value: 40, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.uprobe_multi.cnt': { value: 48, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.uprobe_multi.flags': { value: 52, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  'BPF_ATTR.link_create.uprobe_multi.pid': { value: 56, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  'BPF_LINK_INFO.struct_ops.map_id': { value: 16, source: 'Linux 6.4, include/uapi/linux/bpf.h' },
+  'BPF_LINK_INFO.netfilter.pf': { value: 16, source: 'Linux 6.4, include/uapi/linux/bpf.h' },
+  'BPF_LINK_INFO.netfilter.hooknum': { value: 20, source: 'Linux 6.4, include/uapi/linux/bpf.h' },
+  'BPF_LINK_INFO.netfilter.priority': { value: 24, source: 'Linux 6.4, include/uapi/linux/bpf.h' },
+  'BPF_LINK_INFO.tcx.ifindex': { value: 16, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  'BPF_LINK_INFO.tcx.attach_type': { value: 20, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
+  'BPF_LINK_INFO.netkit.ifindex': { value: 16, source: 'Linux 6.7, include/uapi/linux/bpf.h' },
+  'BPF_LINK_INFO.netkit.attach_type': { value: 20, source: 'Linux 6.7, include/uapi/linux/bpf.h' },
+  'BPF_LINK_INFO.perf_event.type': { value: 16, source: 'Linux 6.6, include/uapi/linux/bpf.h' },
 };
 
 type Layout = Readonly<Record<string, number>>;
@@ -76,11 +107,13 @@ function compare(expected: readonly (Question & { readonly value: number })[]): 
 }
 
 test('every constant is the one in the headers', (context) => {
-  const expected = [...numbersOf(constants), ...numbersOf(uring), ...numbersOf(bpf)].map(([name, value]) => ({
-    name,
-    expression: name,
-    value,
-  }));
+  const expected = [...numbersOf(constants), ...numbersOf(uring), ...numbersOf(bpf), ...numbersOf(bpfAttributes)].map(
+    ([name, value]) => ({
+      name,
+      expression: name,
+      value,
+    }),
+  );
   assert.ok(expected.length > 300, `only ${expected.length} constants were found`);
 
   const absent = compare(expected);
@@ -91,12 +124,22 @@ test('every constant is the one in the headers', (context) => {
 });
 
 test('names younger than the headers have their documented values and are in use', () => {
-  const actual = new Map([...numbersOf(constants), ...numbersOf(uring), ...numbersOf(bpf)]);
+  const actual = new Map([
+    ...numbersOf(constants),
+    ...numbersOf(uring),
+    ...numbersOf(bpf),
+    ...numbersOf(bpfAttributes),
+  ]);
   for (const [name, { value }] of Object.entries(younger)) assert.equal(actual.get(name), value, name);
 });
 
 test('every structure lies as in the headers', () => {
-  const expected = [...layoutQuestions(layouts), ...layoutQuestions(uring), ...layoutQuestions(bpf)];
+  const expected = [
+    ...layoutQuestions(layouts),
+    ...layoutQuestions(uring),
+    ...layoutQuestions(bpf),
+    ...layoutQuestions(bpfAttributes),
+  ];
   assert.ok(expected.length > 100, `only ${expected.length} fields were found`);
   const unexplained = compare(expected).filter((name) => youngerFields[name] === undefined);
   assert.deepEqual(unexplained, []);

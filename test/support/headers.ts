@@ -62,6 +62,7 @@ export const kernelHeaders: HeaderSet = {
     'linux/fcntl.h',
     'linux/filter.h',
     'linux/fs.h',
+    'linux/if_link.h',
     'linux/in.h',
     'linux/in6.h',
     'linux/io_uring.h',

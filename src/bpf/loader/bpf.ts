@@ -1,45 +1,66 @@
 /**
  * Room `bpf`: bpf(2) itself: one argument block that each command fills, and errors that name what is missing.
  *
- * A newcomer would get wrong: bytes behind what a kernel knows of the block must be zero, or the answer is E2BIG. So the block is
- * cleared for each command, and only BPF_ATTR_BYTES of it are given, which every kernel since 5.2 knows.
+ * A newcomer would get wrong: the kernel reads the block as far as the size given and refuses what it does not know unless it is
+ * zero (E2BIG). So one size serves every kernel, as long as the block is cleared for each command.
  */
-import { BPF_ATTR } from '../../kernel/bpf-abi.ts';
+import { BPF_ATTR } from '../../kernel/bpf-attributes.ts';
 import { ERRNO } from '../../kernel/errno.ts';
 import { KernelError } from '../../kernel/error.ts';
 import { addressOf, call, SYS } from '../../kernel/syscall.ts';
 
-/** Up to the last field used (expected_attach_type) and to a multiple of 8. */
-const BPF_ATTR_BYTES = 72;
+/** Ample for the last field of BPF_ATTR; a multiple of 8. */
+const BPF_ATTR_BYTES = 128;
 
-const block = new DataView(new ArrayBuffer(128));
+const block = new DataView(new ArrayBuffer(BPF_ATTR_BYTES));
+const words = new Int32Array(block.buffer);
 const base = addressOf(block);
+const HIGH = 4294967296;
 
 const PRIVILEGES =
   'CAP_BPF is needed, with CAP_NET_ADMIN for network programs and CAP_PERFMON for tracing (or run as root)';
 
-/** A field's value: a 32-bit number, or memory whose address the kernel gets. */
-export type AttributeValue = number | Uint8Array;
+/** A field's value: a 32-bit number, a 64-bit number, or memory whose address the kernel gets. */
+export type AttributeValue = number | bigint | Uint8Array;
 
-type Attribute = keyof typeof BPF_ATTR;
+export type Attribute = keyof typeof BPF_ATTR;
+
+/** Names lie in the block itself, not behind a pointer. */
+const inPlace: ReadonlySet<string> = new Set(['prog_name', 'map_name']);
 
 /**
  * Makes one call. Memory must be an ArrayBuffer's of 64 bytes or more (`stable`), which does not move.
  * @returns the result, or -errno
  */
 export function bpf(command: number, fields: Partial<Record<Attribute, AttributeValue>>): number {
-  for (let at = 0; at < BPF_ATTR_BYTES; at += 4) block.setInt32(at, 0, true);
+  words.fill(0);
   for (const [name, value] of Object.entries(fields)) {
     const at = BPF_ATTR[name as Attribute];
-    if (name === 'prog_name') {
-      new Uint8Array(block.buffer).set(value as Uint8Array, at);
-    } else if (typeof value === 'number') {
-      block.setUint32(at, value, true);
-    } else {
-      block.setBigUint64(at, BigInt(addressOf(value)), true);
-    }
+    if (typeof value === 'number') block.setUint32(at, value, true);
+    else if (typeof value === 'bigint') block.setBigUint64(at, BigInt.asUintN(64, value), true);
+    else if (inPlace.has(name)) new Uint8Array(block.buffer).set(value, at);
+    else block.setBigUint64(at, BigInt(addressOf(value)), true);
   }
   return call(SYS.bpf, command, base, BPF_ATTR_BYTES);
+}
+
+function pointer(at: number, address: number): void {
+  words[at / 4] = address | 0;
+  words[at / 4 + 1] = (address / HIGH) | 0;
+}
+
+/**
+ * One of the commands over an element of a map (look-up, update, deletion, next key), by addresses: these are made often, and cost
+ * no object here. `key` 0 stands for none.
+ */
+export function bpfElement(command: number, map: number, key: number, value: number, flags: number): number {
+  words.fill(0, 0, BPF_ATTR.flags / 4 + 2);
+  words[BPF_ATTR.map_fd / 4] = map;
+  pointer(BPF_ATTR.key, key);
+  pointer(BPF_ATTR.value, value);
+  words[BPF_ATTR.flags / 4] = flags;
+  // CHECK_ATTR (kernel/bpf/syscall.c) wants zeroes behind the command's last field; so far is what was cleared above.
+  return call(SYS.bpf, command, base, BPF_ATTR.flags + 8);
 }
 
 /** A 32-bit field that the kernel wrote in the last call. */
@@ -53,6 +74,27 @@ export function stable(content: Uint8Array | number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(new ArrayBuffer(Math.max(64, length)), 0, length);
   if (typeof content !== 'number') bytes.set(content);
   return bytes;
+}
+
+const utf8 = new TextEncoder();
+
+/** A text as C has it, with its null byte, at an address that stays. */
+export function cString(text: string): Uint8Array<ArrayBuffer> {
+  return stable(utf8.encode(`${text}\0`));
+}
+
+/** The text that begins at `bytes` and ends at its first null byte. */
+export function textOf(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  return new TextDecoder().decode(end === -1 ? bytes : bytes.subarray(0, end));
+}
+
+/** BPF_OBJ_NAME_LEN without its null byte. */
+const NAME_BYTES_MAX = 15;
+
+/** What the kernel takes as a name from any name of a source: letters, digits, `_` and `.`, 15 of them. */
+export function kernelName(name: string): Uint8Array {
+  return utf8.encode(name.replaceAll(/[^\w.]/g, '_').slice(0, NAME_BYTES_MAX));
 }
 
 /** The error of a call, with what to do where that is known. */
