@@ -104,6 +104,8 @@ export class UringCompletions extends UringOperations {
     if ((flags & abi.IORING_CQE_F_BUFFER) !== 0) {
       const id = flags >>> abi.IORING_CQE_BUFFER_SHIFT;
       this.group.available--;
+      this.share.taken++;
+      if (result > 0) this.share.bytes += result;
       const start = id * this.blockSize;
       if (result > 0 && (states[slot] & state.CLOSING) === 0) {
         if ((states[slot] & (state.RECEIVE_WANTED | state.RETAINED)) !== state.RECEIVE_WANTED) {
@@ -125,6 +127,7 @@ export class UringCompletions extends UringOperations {
     if ((states[slot] & state.CLOSING) !== 0) return;
     if (result === -ERRNO.ENOBUFS) {
       this.statistics.blocksExhausted++;
+      this.share.exhausted();
       states[slot] |= state.STARVED;
       this.again.push(slot);
       return;

@@ -20,6 +20,7 @@ import { MessageReceiver } from './uring-messages.ts';
 import { QuickSends } from './uring-quick.ts';
 import { Retained } from './uring-retained.ts';
 import { Ring } from './uring-ring.ts';
+import { ReceiveShare } from './uring-share.ts';
 import * as state from './uring-state.ts';
 import { FileTransfers } from './uring-transfers.ts';
 
@@ -52,6 +53,8 @@ export interface UringOptions extends ArenaOptions {
 const ACCEPT_FLAGS = 0o2004000;
 /** Sends up to this size are tried as quick sends; larger ones seldom fit a socket buffer at once. */
 const QUICK_SEND_MAX_BYTES = 65536;
+/** A quick send takes all or says how much it took, and never waits. */
+const QUICK_FLAGS = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL;
 /** The size of one send, so that the progress of a long write shows. */
 const SEND_MAX_BYTES = 1 << 20;
 
@@ -67,6 +70,7 @@ export class UringOperations {
   protected readonly arena: Arena;
   protected readonly ring: Ring;
   protected readonly group: BufferGroup;
+  protected readonly share: ReceiveShare;
   protected readonly slots = new state.Slots();
   protected readonly receiver: MessageReceiver;
   protected readonly retained = new Retained();
@@ -120,7 +124,8 @@ export class UringOperations {
     const receiveBlocks = Math.min(options.receiveBlocks ?? 512, 1 << (31 - Math.clz32(arena.blocks >> 1)));
     const mapped = this.features.bufferRing;
     this.group = new BufferGroup(ring, 0, arena.address, arena.blockSize, receiveBlocks, mapped);
-    this.group.fill(arena, receiveBlocks);
+    this.share = new ReceiveShare(receiveBlocks);
+    this.group.fill(arena, this.share.wanted);
     this.receiver = new MessageReceiver(ring, arena, mapped, this.features.multishotReceive);
     this.transfers = new FileTransfers();
   }
@@ -133,20 +138,18 @@ export class UringOperations {
     return this.slots.inUse;
   }
 
+  /** Leaves what the kernel's share may grow to: a starved ring stops every connection, an empty pool only the writers. */
   takeBlock(): number {
-    return this.arena.take();
+    return this.arena.free > this.group.entries - this.share.wanted ? this.arena.take() : -1;
   }
 
   releaseBlock(offset: number): void {
     this.recycle(Math.floor(offset / this.blockSize));
   }
 
-  /**
-   * The kernel's share comes first: a starved ring stops every connection, an empty pool only the writers. It never gets more
-   * than its ring holds, because a slot that is written twice hands one buffer out twice.
-   */
+  /** The kernel's share comes first. It is never more than its ring holds: a slot written twice hands one buffer out twice. */
   protected recycle(id: number): void {
-    if (this.group.available < this.group.entries) this.group.give(id);
+    if (this.group.available < this.share.wanted) this.group.give(id);
     else this.arena.release(id * this.blockSize);
   }
 
@@ -241,8 +244,7 @@ export class UringOperations {
     this.quick.add(handle, address, length);
     this.slots.results[handle] = length;
     const head = abi.IORING_OP_SEND | (abi.IOSQE_CQE_SKIP_SUCCESS << 8);
-    const flags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | (more ? MSG_MORE : 0);
-    this.push(handle, state.QUICK_SEND, head, 0, address, length, flags);
+    this.push(handle, state.QUICK_SEND, head, 0, address, length, more ? QUICK_FLAGS | MSG_MORE : QUICK_FLAGS);
   }
 
   hurry(): void {
@@ -258,6 +260,7 @@ export class UringOperations {
     this.push(handle, state.SEND, head, 0, address, Math.min(length, SEND_MAX_BYTES), MSG_NOSIGNAL);
   }
 
+  /** Never a quick send: its completion frees the pieces before what came meanwhile asks for blocks, while they are in the cache. */
   sendVector(handle: Handle, iovec: number, count: number): void {
     this.sendMessage(handle, this.receiver.vectorHeader(iovec, count));
   }
