@@ -1,32 +1,14 @@
 /**
- * Room `bpf`: the VM's arithmetic (RFC 9669 sections 4.1 and 4.2). A register is two 32-bit words, because every step of 64-bit
- * arithmetic on them is exact in JavaScript's numbers, and BigInt would allocate at each.
+ * Room `bpf`: the VM's arithmetic (RFC 9669 sections 4.1 and 4.2). A register is two 32-bit words side by side in the register
+ * file, because every step of 64-bit arithmetic on them is exact in JavaScript's numbers, and BigInt would allocate at each.
  *
  * A newcomer would get wrong: what a 32-bit operation does to the upper half: it clears it, also where the operation changes
  * nothing. And `>>> 0` is needed wherever a word is compared or carried as unsigned.
  */
-import {
-  BPF_ADD,
-  BPF_AND,
-  BPF_ARSH,
-  BPF_DIV,
-  BPF_LSH,
-  BPF_MOD,
-  BPF_MOV,
-  BPF_MUL,
-  BPF_NEG,
-  BPF_OR,
-  BPF_RSH,
-  BPF_SUB,
-  BPF_XOR,
-} from '../../kernel/bpf-abi.ts';
+import { BPF_ALU, BPF_DIV, BPF_END, BPF_MOD, BPF_MOV, BPF_NEG, BPF_TO_BE } from '../../kernel/bpf-abi.ts';
+import type { Instruction } from '../instructions.ts';
 import { divide32, divide64, result64 } from './division.ts';
-
-/** Low and high words of the registers, by number. */
-export interface Registers {
-  readonly low: Int32Array;
-  readonly high: Int32Array;
-}
+import { STEP } from './steps.ts';
 
 /** The upper 32 bits of the product of two unsigned words, from products of 16 bits, which stay exact. */
 function multiplyHigh(a: number, b: number): number {
@@ -39,118 +21,84 @@ function multiplyHigh(a: number, b: number): number {
   return (a1 * b1 + (middle >>> 16) + (other >>> 16)) | 0;
 }
 
-function shift64(registers: Registers, operation: number, d: number, count: number): void {
-  const low = registers.low[d];
-  const high = registers.high[d];
+function shiftLeft(file: Int32Array, d: number, count: number): void {
+  const low = file[d];
   if (count === 0) return;
-  if (operation === BPF_LSH) {
-    registers.low[d] = count < 32 ? low << count : 0;
-    registers.high[d] = count < 32 ? (high << count) | (low >>> (32 - count)) : low << (count - 32);
-    return;
-  }
-  const fill = operation === BPF_ARSH ? high >> 31 : 0;
-  const shifted = operation === BPF_ARSH ? high >> (count & 31) : high >>> (count & 31);
-  registers.low[d] = count < 32 ? (low >>> count) | (high << (32 - count)) : shifted;
-  registers.high[d] = count < 32 ? shifted : fill;
+  file[d] = count < 32 ? low << count : 0;
+  file[d + 1] = count < 32 ? (file[d + 1] << count) | (low >>> (32 - count)) : low << (count - 32);
 }
 
-/** One 64-bit operation: `d = d operation b`. `offset` tells signed division and modulo (1) and sign-extending moves. */
-export function alu64(registers: Registers, operation: number, d: number, bLow: number, bHigh: number, offset: number) {
-  const { low, high } = registers;
-  const aLow = low[d];
-  const aHigh = high[d];
-  switch (operation) {
-    case BPF_MOV:
-      low[d] = offset === 0 || offset === 32 ? bLow : (bLow << (32 - offset)) >> (32 - offset);
-      high[d] = offset === 0 ? bHigh : low[d] >> 31;
-      return;
-    case BPF_ADD: {
-      const sum = (aLow >>> 0) + (bLow >>> 0);
-      low[d] = sum;
-      high[d] = aHigh + bHigh + (sum > 0xffffffff ? 1 : 0);
-      return;
-    }
-    case BPF_SUB: {
-      const difference = (aLow >>> 0) - (bLow >>> 0);
-      low[d] = difference;
-      high[d] = aHigh - bHigh - (difference < 0 ? 1 : 0);
+/** `fill` is what comes in from above: 0, or the sign in every bit. */
+function shiftRight(file: Int32Array, d: number, count: number, fill: number): void {
+  const high = file[d + 1];
+  if (count === 0) return;
+  const shifted = fill === 0 ? high >>> (count & 31) : high >> (count & 31);
+  file[d] = count < 32 ? (file[d] >>> count) | (high << (32 - count)) : shifted;
+  file[d + 1] = count < 32 ? shifted : fill;
+}
+
+/** `d = d step s` for 64 bits, where `d` and `s` are places in the register file. Moves and additions stand in the machine's loop. */
+export function arithmetic64(file: Int32Array, step: number, d: number, s: number): void {
+  switch (step) {
+    case STEP.sub64: {
+      const difference = (file[d] >>> 0) - (file[s] >>> 0);
+      file[d + 1] = file[d + 1] - file[s + 1] - (difference < 0 ? 1 : 0);
+      file[d] = difference;
       return;
     }
-    case BPF_AND:
-      low[d] = aLow & bLow;
-      high[d] = aHigh & bHigh;
+    case STEP.and64:
+      file[d] &= file[s];
+      file[d + 1] &= file[s + 1];
       return;
-    case BPF_OR:
-      low[d] = aLow | bLow;
-      high[d] = aHigh | bHigh;
+    case STEP.or64:
+      file[d] |= file[s];
+      file[d + 1] |= file[s + 1];
       return;
-    case BPF_XOR:
-      low[d] = aLow ^ bLow;
-      high[d] = aHigh ^ bHigh;
+    case STEP.xor64:
+      file[d] ^= file[s];
+      file[d + 1] ^= file[s + 1];
       return;
-    case BPF_LSH:
-    case BPF_RSH:
-    case BPF_ARSH:
-      shift64(registers, operation, d, bLow & 63);
+    case STEP.lsh64:
+      shiftLeft(file, d, file[s] & 63);
       return;
-    case BPF_MUL:
-      low[d] = Math.imul(aLow, bLow);
-      high[d] = multiplyHigh(aLow, bLow) + Math.imul(aLow, bHigh) + Math.imul(aHigh, bLow);
+    case STEP.rsh64:
+      shiftRight(file, d, file[s] & 63, 0);
       return;
-    case BPF_NEG:
-      low[d] = -aLow;
-      high[d] = ~aHigh + (aLow === 0 ? 1 : 0);
+    case STEP.arsh64:
+      shiftRight(file, d, file[s] & 63, file[d + 1] >> 31);
       return;
-    case BPF_DIV:
-    case BPF_MOD:
-      divide64(aLow, aHigh, bLow, bHigh, operation === BPF_MOD, offset === 1);
-      low[d] = result64[0];
-      high[d] = result64[1];
+    default: {
+      const aLow = file[d];
+      const bLow = file[s];
+      file[d + 1] = multiplyHigh(aLow, bLow) + Math.imul(aLow, file[s + 1]) + Math.imul(file[d + 1], bLow);
+      file[d] = Math.imul(aLow, bLow);
+    }
   }
 }
 
-/** One 32-bit operation; the upper half becomes 0. */
-export function alu32(registers: Registers, operation: number, d: number, b: number, offset: number): void {
-  const { low } = registers;
-  const a = low[d];
-  registers.high[d] = 0;
-  switch (operation) {
-    case BPF_MOV:
-      low[d] = offset === 0 ? b : (b << (32 - offset)) >> (32 - offset);
-      return;
-    case BPF_ADD:
-      low[d] = a + b;
-      return;
-    case BPF_SUB:
-      low[d] = a - b;
-      return;
-    case BPF_AND:
-      low[d] = a & b;
-      return;
-    case BPF_OR:
-      low[d] = a | b;
-      return;
-    case BPF_XOR:
-      low[d] = a ^ b;
-      return;
-    case BPF_LSH:
-      low[d] = a << (b & 31);
-      return;
-    case BPF_RSH:
-      low[d] = a >>> (b & 31);
-      return;
-    case BPF_ARSH:
-      low[d] = a >> (b & 31);
-      return;
-    case BPF_MUL:
-      low[d] = Math.imul(a, b);
-      return;
-    case BPF_NEG:
-      low[d] = -a;
-      return;
-    case BPF_DIV:
-    case BPF_MOD:
-      low[d] = divide32(a, b, operation === BPF_MOD, offset === 1);
+/** The same for 32 bits: the low word of the result; the high word is 0. */
+export function arithmetic32(step: number, a: number, b: number): number {
+  switch (step) {
+    case STEP.move32:
+      return b;
+    case STEP.add32:
+      return (a + b) | 0;
+    case STEP.sub32:
+      return (a - b) | 0;
+    case STEP.and32:
+      return a & b;
+    case STEP.or32:
+      return a | b;
+    case STEP.xor32:
+      return a ^ b;
+    case STEP.lsh32:
+      return a << (b & 31);
+    case STEP.rsh32:
+      return (a >>> (b & 31)) | 0;
+    case STEP.arsh32:
+      return a >> (b & 31);
+    default:
+      return Math.imul(a, b);
   }
 }
 
@@ -159,17 +107,46 @@ function swapWord(word: number): number {
 }
 
 /** `le`, `be` and `bswap`: the value is cut to `bits` and, unless `isKept`, its bytes are reversed. */
-export function byteOrder(registers: Registers, d: number, bits: number, isKept: boolean): void {
-  const { low, high } = registers;
+function byteOrder(file: Int32Array, d: number, bits: number, isKept: boolean): void {
   if (bits === 64) {
     if (isKept) return;
-    const swapped = swapWord(high[d]);
-    high[d] = swapWord(low[d]);
-    low[d] = swapped;
+    const swapped = swapWord(file[d + 1]);
+    file[d + 1] = swapWord(file[d]);
+    file[d] = swapped;
     return;
   }
-  high[d] = 0;
-  const swapped = isKept ? low[d] : swapWord(low[d]);
-  if (bits === 32) low[d] = swapped;
-  else low[d] = isKept ? swapped & 0xffff : swapped >>> 16;
+  file[d + 1] = 0;
+  const swapped = isKept ? file[d] : swapWord(file[d]);
+  if (bits === 32) file[d] = swapped;
+  else file[d] = isKept ? swapped & 0xffff : swapped >>> 16;
+}
+
+/** Negation, division, sign-extending moves and byte order. `s` is the place of the operand in the register file. */
+export function rareArithmetic(file: Int32Array, { opcode, offset, immediate }: Instruction, d: number, s: number): void {
+  const isWide = (opcode & 7) !== BPF_ALU;
+  switch (opcode & 0xf0) {
+    case BPF_END:
+      byteOrder(file, d, immediate, !isWide && (opcode & BPF_TO_BE) === 0);
+      return;
+    case BPF_NEG:
+      file[d + 1] = isWide ? ~file[d + 1] + (file[d] === 0 ? 1 : 0) : 0;
+      file[d] = -file[d];
+      return;
+    case BPF_MOV:
+      file[d] = (file[s] << (32 - offset)) >> (32 - offset);
+      file[d + 1] = isWide ? file[d] >> 31 : 0;
+      return;
+    case BPF_DIV:
+    case BPF_MOD: {
+      const wantRemainder = (opcode & 0xf0) === BPF_MOD;
+      if (!isWide) {
+        file[d] = divide32(file[d], file[s], wantRemainder, offset === 1);
+        file[d + 1] = 0;
+        return;
+      }
+      divide64(file[d], file[d + 1], file[s], file[s + 1], wantRemainder, offset === 1);
+      file[d] = result64[0];
+      file[d + 1] = result64[1];
+    }
+  }
 }

@@ -3,55 +3,27 @@
  *
  * A newcomer would get wrong: signed and unsigned 64-bit comparisons differ in the high word only; low words are always unsigned.
  */
-import {
-  BPF_JEQ,
-  BPF_JGE,
-  BPF_JGT,
-  BPF_JLE,
-  BPF_JLT,
-  BPF_JNE,
-  BPF_JSET,
-  BPF_JSGE,
-  BPF_JSGT,
-  BPF_JSLE,
-  BPF_JSLT,
-} from '../../kernel/bpf-abi.ts';
+import { STEP } from './steps.ts';
 
-/** -1, 0 or 1. */
-function order(a: number, b: number): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-/** Whether `a operation b`. With `isWide` false the low words alone are compared. */
-export function holds(
-  operation: number,
-  isWide: boolean,
-  aLow: number,
-  aHigh: number,
-  bLow: number,
-  bHigh: number,
-): boolean {
-  if (operation === BPF_JEQ) return aLow === bLow && (!isWide || aHigh === bHigh);
-  if (operation === BPF_JNE) return aLow !== bLow || (isWide && aHigh !== bHigh);
-  if (operation === BPF_JSET) return (aLow & bLow) !== 0 || (isWide && (aHigh & bHigh) !== 0);
-  const isUnsigned = operation === BPF_JGT || operation === BPF_JGE || operation === BPF_JLT || operation === BPF_JLE;
-  let ordered = 0;
-  if (isWide) ordered = isUnsigned ? order(aHigh >>> 0, bHigh >>> 0) : order(aHigh, bHigh);
-  if (ordered === 0) ordered = isUnsigned || isWide ? order(aLow >>> 0, bLow >>> 0) : order(aLow, bLow);
-  switch (operation) {
-    case BPF_JGT:
-    case BPF_JSGT:
-      return ordered > 0;
-    case BPF_JGE:
-    case BPF_JSGE:
-      return ordered >= 0;
-    case BPF_JLT:
-    case BPF_JSLT:
-      return ordered < 0;
-    case BPF_JLE:
-    case BPF_JSLE:
-      return ordered <= 0;
+/** Whether the condition of a jump's step holds between the registers at places `a` and `b` of the file. */
+export function holds(file: Int32Array, step: number, a: number, b: number): boolean {
+  switch (step) {
+    case STEP.equal64:
+      return file[a] === file[b] && file[a + 1] === file[b + 1];
+    case STEP.equal32:
+      return file[a] === file[b];
+    case STEP.below64:
+      if (file[a + 1] === file[b + 1]) return file[a] >>> 0 < file[b] >>> 0;
+      return file[a + 1] >>> 0 < file[b + 1] >>> 0;
+    case STEP.below32:
+      return file[a] >>> 0 < file[b] >>> 0;
+    case STEP.less64:
+      return file[a + 1] === file[b + 1] ? file[a] >>> 0 < file[b] >>> 0 : file[a + 1] < file[b + 1];
+    case STEP.less32:
+      return file[a] < file[b];
+    case STEP.test64:
+      return (file[a] & file[b]) !== 0 || (file[a + 1] & file[b + 1]) !== 0;
     default:
-      return false;
+      return (file[a] & file[b]) !== 0;
   }
 }

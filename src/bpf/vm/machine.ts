@@ -8,38 +8,36 @@
  */
 import * as abi from '../../kernel/bpf-abi.ts';
 import { FRAME_POINTER, type Instruction, REGISTERS } from '../instructions.ts';
-import { alu32, alu64, byteOrder, type Registers } from './arithmetic.ts';
+import { arithmetic32, arithmetic64, rareArithmetic } from './arithmetic.ts';
 import { holds } from './comparison.ts';
-import { Violation, VmFault } from './fault.ts';
+import { type Place, Violation, VmFault } from './fault.ts';
+import { Frames } from './frames.ts';
 import { type Helper, HelperCall } from './helper-call.ts';
 import { commonHelpers } from './helpers.ts';
+import { linkProgram } from './link.ts';
 import type { VmMap } from './maps.ts';
-import { type Address, AddressSpace, type Region } from './memory.ts';
+import { type Address, AddressSpace } from './memory.ts';
+import { learnRange, NO_PACKET } from './packet-range.ts';
 import {
   type Program,
   prepare,
   SLOT_WORDS,
-  STEP,
-  WORD_HIGH,
-  WORD_IMMEDIATE,
-  WORD_OFFSET,
+  WORD_DESTINATION,
+  WORD_ELSE,
+  WORD_NEXT,
+  WORD_OPERAND,
   WORD_READS,
-  WORD_STEP,
-  WORD_TARGET,
+  WORD_SOURCE,
   WORD_WRITES,
 } from './program.ts';
-import { atomic, load, store } from './transfers.ts';
+import { STEP } from './steps.ts';
+import { atomic, load, loadSigned, store } from './transfers.ts';
 import { ValueRegions } from './value-regions.ts';
 
-/** Bytes of a function's stack frame, and how deep calls may go (RFC 9669 section 4.3.2; MAX_CALL_FRAMES). */
-const FRAME_BYTES = 512;
-const FRAMES_MAX = 8;
 const INSTRUCTIONS_MAX = 1_000_000;
-
 const ARGUMENTS = 0b111110;
-const SAVED_FIRST = 6;
-const SAVED = FRAME_POINTER - SAVED_FIRST;
-const SAVED_MASK = 0b1111000000;
+/** What the loop returns with: the function that it was started for is done. */
+const DONE = -1;
 
 export interface MachineOptions {
   /** Maps by the number that the program's wide loads name (`map_by_fd(3)`, `map_by_idx(3)`). */
@@ -48,6 +46,10 @@ export interface MachineOptions {
   readonly helpers?: ReadonlyMap<number, Helper>;
   /** Instructions that one run may execute: the bound on endless loops. 1,000,000 unless told. */
   readonly instructionsMax?: number;
+  /** Whether reading a stack byte that was never written is a fault, as before Linux 6.3; true unless told. */
+  readonly checkStack?: boolean;
+  /** Whence an instruction comes, for messages. */
+  readonly placeOf?: (slot: number) => Place | undefined;
 }
 
 /** What a run begins with. */
@@ -61,65 +63,34 @@ export interface RunArguments {
 /** A program and its memory, to be run any number of times. Maps keep their values between runs. */
 export class Machine {
   readonly program: Program;
-  readonly registers: Registers = { low: new Int32Array(REGISTERS), high: new Int32Array(REGISTERS) };
+  /** Low and high word of each register, then constants. */
+  readonly file: Int32Array;
   readonly space = new AddressSpace();
   readonly values = new ValueRegions(this.space);
+  /** The high word of pointers into the packet whose comparisons with data_end count. */
+  packetHigh = NO_PACKET;
   /** Instructions that the last run executed. */
   executed = 0;
+  readonly #options: MachineOptions;
   readonly #instructionsMax: number;
   readonly #helpers: ReadonlyMap<number, Helper>;
   readonly #call: HelperCall;
-  readonly #frames: Region[] = [];
-  /** r6 to r9 of each caller and where it goes on. */
-  readonly #savedLow = new Int32Array(FRAMES_MAX * SAVED);
-  readonly #savedHigh = new Int32Array(FRAMES_MAX * SAVED);
-  readonly #savedSet = new Int32Array(FRAMES_MAX);
-  readonly #returns = new Int32Array(FRAMES_MAX);
-  #depth = 0;
-  /** Where the run is, and how many instructions it may still execute. */
-  #slot = 0;
+  readonly #frames: Frames;
+  /** How many instructions may still be executed. */
   #left = 0;
-  /** Registers that hold something, and those whose pointer may be null, as bits. */
-  #set = 0;
-  #maybeNull = 0;
+  /** Where a helper wants the run to go on in place of returning, or DONE. */
+  #tail = DONE;
 
   /** @throws VmFault for a program that could never run: see `prepare`, and maps or helpers that are not there */
   constructor(instructions: readonly Instruction[], options: MachineOptions = {}) {
     this.program = prepare(instructions);
+    this.file = this.program.file;
+    this.#options = options;
     this.#instructionsMax = options.instructionsMax ?? INSTRUCTIONS_MAX;
     this.#helpers = new Map([...commonHelpers, ...(options.helpers ?? [])]);
     this.#call = new HelperCall(this);
-    for (let depth = 0; depth < FRAMES_MAX; depth++) {
-      const bytes = new Uint8Array(FRAME_BYTES);
-      this.#frames.push(this.space.add({ name: `the stack of frame ${depth}`, bytes, writable: true }));
-    }
-    this.#link(options.maps ?? new Map());
-  }
-
-  /** Puts maps' addresses into wide loads, and sees that every helper is there. */
-  #link(maps: ReadonlyMap<number, VmMap>): void {
-    const { slots, code } = this.program;
-    for (let slot = 0; slot < slots; slot++) {
-      const found = this.program.at(slot);
-      if (found === undefined) continue;
-      const base = slot * SLOT_WORDS;
-      const step = code[base + WORD_STEP] & 0xff;
-      const number = found.immediate;
-      if (step === STEP.helper && !this.#helpers.has(number)) {
-        throw new VmFault(slot, found, `calls helper ${number}, which the VM does not have`);
-      }
-      if (step !== STEP.wide || found.source === 0) continue;
-      const map = maps.get(number);
-      if (map === undefined) throw new VmFault(slot, found, `names map ${number}, which the VM was not given`);
-      const isValue = found.source === abi.BPF_PSEUDO_MAP_VALUE || found.source === abi.BPF_PSEUDO_MAP_IDX_VALUE;
-      if (isValue && map.spec.type !== 'array') {
-        throw new VmFault(slot, found, 'takes the address of a value, which only arrays allow');
-      }
-      const region = isValue ? this.values.region(map, 0) : this.values.handle(map);
-      const address = region.address(isValue ? found.nextImmediate : 0);
-      code[base + WORD_IMMEDIATE] = address.low;
-      code[base + WORD_HIGH] = address.high;
-    }
+    this.#frames = new Frames(this.space, this.file, options.checkStack ?? true);
+    linkProgram(this.program, this.values, this.#helpers, options.maps ?? new Map());
   }
 
   /** Runs with r1 pointing to `memory` and r2 its length, and returns r0. @throws VmFault */
@@ -134,212 +105,215 @@ export class Machine {
     }
   }
 
-  /** Runs with the given values in r1, r2 and on, and returns r0. @throws VmFault */
-  runWith(values: readonly Address[]): bigint {
-    const { low, high } = this.registers;
-    this.#set = 1 << FRAME_POINTER;
-    this.#maybeNull = 0;
-    for (const [index, value] of values.entries()) {
-      low[index + 1] = value.low;
-      high[index + 1] = value.high;
-      this.#set |= 1 << (index + 1);
-    }
-    for (const [depth, frame] of this.#frames.entries()) {
-      if (depth > 0) this.space.retire(frame, 'that function does not run');
-      frame.bytes.fill(0);
-    }
-    this.#depth = 0;
-    this.#enterFrame();
-    this.#execute();
-    return BigInt.asUintN(64, (BigInt(high[0]) << 32n) | BigInt(low[0] >>> 0));
+  /** Runs with the given values in r1, r2 and on, from slot `entry`, and returns r0. @throws VmFault */
+  runWith(values: readonly Address[], entry = 0): bigint {
+    this.start(values, entry);
+    return BigInt.asUintN(64, (BigInt(this.file[1]) << 32n) | BigInt(this.file[0] >>> 0));
   }
 
-  #enterFrame(): void {
-    const frame = this.#frames[this.#depth];
-    frame.length = FRAME_BYTES;
-    frame.gone = undefined;
-    const top = frame.address(FRAME_BYTES);
-    this.registers.low[FRAME_POINTER] = top.low;
-    this.registers.high[FRAME_POINTER] = top.high;
-  }
-
-  #execute(): void {
+  /** The same without making a bigint of the result, which is left in the register file. */
+  start(values: readonly Address[], entry: number): void {
+    this.#frames.begin(values);
     this.#left = this.#instructionsMax;
-    this.#slot = 0;
     try {
-      this.#loop(this.program.code, this.registers);
-    } catch (error) {
-      if (!(error instanceof Violation)) throw error;
-      throw new VmFault(this.#slot, this.program.at(this.#slot), error.message);
+      this.#loop(entry * SLOT_WORDS);
     } finally {
       this.executed = this.#instructionsMax - Math.max(this.#left, 0);
     }
   }
 
-  /** Executes instructions until the program ends. Frequent ones stand here: a call for each would cost as much as the work. */
-  #loop(code: Int32Array, registers: Registers): void {
-    const { low, high } = registers;
-    for (let slot = 0; slot >= 0; ) {
-      this.#slot = slot;
-      if (--this.#left < 0)
-        throw new Violation(`more than ${this.#instructionsMax} instructions ran: an endless loop?`);
-      const base = slot * SLOT_WORDS;
-      const missing = code[base + WORD_READS] & ~this.#set;
-      if (missing !== 0) throw this.#unset(missing);
-      const packed = code[base + WORD_STEP];
-      const opcode = (packed >>> 8) & 0xff;
-      const d = (packed >>> 16) & 0xff;
-      const s = packed >>> 24;
-      const offset = code[base + WORD_OFFSET];
-      const isRegister = (opcode & abi.BPF_X) !== 0;
-      let next = slot + 1;
-      switch (packed & 0xff) {
-        case STEP.alu64: {
-          const bLow = isRegister ? low[s] : code[base + WORD_IMMEDIATE];
-          alu64(registers, opcode & 0xf0, d, bLow, isRegister ? high[s] : code[base + WORD_HIGH], offset);
-          this.#maybeNull &= ~(1 << d);
-          break;
+  /** Calls a function of the program from within a helper: a callback. Its result is left in r0. @throws VmFault */
+  callBack(slot: number, values: readonly Address[]): void {
+    this.#frames.enter(DONE);
+    this.#frames.setArguments(values);
+    this.#loop(slot * SLOT_WORDS);
+  }
+
+  /** Lets the run go on at `slot` when the helper that calls this returns: what was called never comes back (bpf_tail_call). */
+  tailCall(slot: number): void {
+    this.#tail = slot * SLOT_WORDS;
+  }
+
+  /** A register as errors call it: by its variable where one is known. */
+  nameOf(register: number, at: number): string {
+    const name = this.#options.placeOf?.(at / SLOT_WORDS)?.names[register];
+    return name === undefined || name === null ? `%r${register}` : `${name} (%r${register})`;
+  }
+
+  /** Executes instructions until the function ends. Frequent ones stand here: a call for each would cost as much as the work. */
+  #loop(entry: number): void {
+    const { file, space } = this;
+    const frames = this.#frames;
+    const { code } = this.program;
+    let at = entry;
+    let { set, marks } = frames;
+    let left = this.#left;
+    try {
+      while (at !== DONE) {
+        if (--left < 0) throw this.#endless();
+        const missing = code[at + WORD_READS] & ~set;
+        if (missing !== 0) throw this.#unset(missing, at);
+        const step = code[at];
+        const d = code[at + WORD_DESTINATION];
+        const s = code[at + WORD_SOURCE];
+        if (step <= STEP.mul32) {
+          if (step === STEP.constant) {
+            file[d] = s;
+            file[d + 1] = code[at + WORD_OPERAND];
+          } else if (step === STEP.move64) {
+            file[d] = file[s];
+            file[d + 1] = file[s + 1];
+            if (((marks >>> (s >> 1)) & 1) !== 0) {
+              marks |= code[at + WORD_WRITES];
+              set |= code[at + WORD_WRITES];
+              at = code[at + WORD_NEXT];
+              continue;
+            }
+          } else if (step === STEP.add64) {
+            const sum = (file[d] >>> 0) + (file[s] >>> 0);
+            file[d + 1] = file[d + 1] + file[s + 1] + (sum > 0xffffffff ? 1 : 0);
+            file[d] = sum;
+          } else if (step < STEP.move32) {
+            arithmetic64(file, step, d, s);
+          } else {
+            file[d] = arithmetic32(step, file[d], file[s]);
+            file[d + 1] = 0;
+          }
+        } else if (step <= STEP.store64) {
+          if (marks !== 0) this.#checkTested(marks, step <= STEP.load64 ? s : d, at);
+          if (step <= STEP.load64) load(space, file, step, d, s, code[at + WORD_OPERAND]);
+          else store(space, file, step, d, s, code[at + WORD_OPERAND]);
+        } else if (step <= STEP.test32) {
+          if (step !== STEP.always) {
+            if (step === STEP.equal64 && marks !== 0) marks = this.#tested(marks, d, s);
+            const isMet = holds(file, step, d, s);
+            if (file[d + 1] === this.packetHigh && step === STEP.below64) learnRange(space, file, d, s, isMet);
+            at = code[at + (isMet ? WORD_NEXT : WORD_ELSE)];
+            continue;
+          }
+        } else {
+          frames.set = set;
+          frames.marks = marks;
+          this.#left = left;
+          const next = this.#rareStep(step, at, d, s);
+          ({ set, marks } = frames);
+          left = this.#left;
+          at = next;
+          continue;
         }
-        case STEP.move:
-          low[d] = low[s];
-          high[d] = high[s];
-          this.#maybeNull = (this.#maybeNull & ~(1 << d)) | (((this.#maybeNull >>> s) & 1) << d);
-          break;
-        case STEP.load:
-          if (((this.#maybeNull >>> s) & 1) !== 0) throw this.#untested(s);
-          load(this.space, registers, opcode, d, s, offset);
-          this.#maybeNull &= ~(1 << d);
-          break;
-        case STEP.jump:
-          if (this.#compare(code, base, opcode, d, s, isRegister)) next = code[base + WORD_TARGET];
-          break;
-        case STEP.store: {
-          const isStored = (opcode & 7) === abi.BPF_STX;
-          const value = isStored ? low[s] : code[base + WORD_IMMEDIATE];
-          if (((this.#maybeNull >>> d) & 1) !== 0) throw this.#untested(d);
-          store(this.space, registers, opcode, d, offset, value, isStored ? high[s] : code[base + WORD_HIGH]);
-          break;
-        }
-        case STEP.alu32:
-          alu32(registers, opcode & 0xf0, d, isRegister ? low[s] : code[base + WORD_IMMEDIATE], offset);
-          this.#maybeNull &= ~(1 << d);
-          break;
-        case STEP.always:
-          next = code[base + WORD_TARGET];
-          break;
-        default:
-          next = this.#rareStep(slot, code, base, opcode, d, s);
+        set |= code[at + WORD_WRITES];
+        marks &= ~code[at + WORD_WRITES];
+        at = code[at + WORD_NEXT];
       }
-      this.#set |= code[base + WORD_WRITES];
-      slot = next;
+    } catch (error) {
+      throw error instanceof Violation ? this.#fault(at, error) : error;
+    } finally {
+      this.#left = left;
     }
   }
 
-  /** Executes one of the other instructions and returns the slot of the next; negative at the end of the program. */
-  #rareStep(slot: number, code: Int32Array, base: number, opcode: number, d: number, s: number): number {
-    const { registers } = this;
-    switch (code[base + WORD_STEP] & 0xff) {
-      case STEP.wide:
-        registers.low[d] = code[base + WORD_IMMEDIATE];
-        registers.high[d] = code[base + WORD_HIGH];
-        this.#maybeNull &= ~(1 << d);
-        return slot + 2;
-      case STEP.byteOrder: {
-        const isKept = (opcode & 7) === abi.BPF_ALU && (opcode & abi.BPF_TO_BE) === 0;
-        byteOrder(registers, d, code[base + WORD_IMMEDIATE], isKept);
-        this.#maybeNull &= ~(1 << d);
-        return slot + 1;
-      }
+  /** Executes one of the other instructions and returns the place of the next, or DONE. */
+  #rareStep(step: number, at: number, d: number, s: number): number {
+    const { program, file, space } = this;
+    const frames = this.#frames;
+    const { code } = program;
+    const found = program.at(at / SLOT_WORDS)!;
+    switch (step) {
+      case STEP.rareArithmetic:
+        rareArithmetic(file, found, d, s);
+        break;
+      case STEP.loadSigned:
+        this.#checkTested(frames.marks, s, at);
+        loadSigned(space, file, found, d, s);
+        break;
       case STEP.atomic:
-        if (((this.#maybeNull >>> d) & 1) !== 0) throw this.#untested(d);
-        atomic(this.space, registers, opcode, code[base + WORD_IMMEDIATE], d, s, code[base + WORD_OFFSET]);
-        this.#maybeNull &= ~code[base + WORD_WRITES];
-        return slot + 1;
-      case STEP.helper:
-        this.#callHelper(code[base + WORD_IMMEDIATE]);
-        return slot + 1;
-      case STEP.local:
-        return this.#callLocal(slot);
+        this.#checkTested(frames.marks, d, at);
+        atomic(space, file, found, d, s);
+        break;
+      case STEP.callHelper:
+        return this.#callHelper(found.immediate, at);
+      case STEP.callLocal:
+        frames.enter(at + SLOT_WORDS);
+        return code[at + WORD_NEXT];
       case STEP.exit:
-        return this.#exit();
+        return frames.leave();
       default:
         throw new Violation('the program runs past its last instruction');
     }
+    frames.set |= code[at + WORD_WRITES];
+    frames.marks &= ~code[at + WORD_WRITES];
+    return code[at + WORD_NEXT];
   }
 
-  #compare(code: Int32Array, base: number, opcode: number, d: number, s: number, isRegister: boolean): boolean {
-    const { registers } = this;
-    const bLow = isRegister ? registers.low[s] : code[base + WORD_IMMEDIATE];
-    const bHigh = isRegister ? registers.high[s] : code[base + WORD_HIGH];
-    const isWide = (opcode & 7) === abi.BPF_JMP;
-    const operation = opcode & 0xf0;
-    const isTest = operation === abi.BPF_JEQ || operation === abi.BPF_JNE;
-    if (this.#maybeNull !== 0 && isTest && isWide && bLow === 0 && bHigh === 0) this.#markTested(d);
-    return holds(operation, isWide, registers.low[d], registers.high[d], bLow, bHigh);
-  }
-
-  /** The pointer in register `d` was compared with 0; so were its copies. */
-  #markTested(d: number): void {
-    const { low, high } = this.registers;
-    for (let other = 0; other < REGISTERS; other++) {
-      if (low[other] === low[d] && high[other] === high[d]) this.#maybeNull &= ~(1 << other);
+  #callHelper(number: number, at: number): number {
+    const frames = this.#frames;
+    const helper = this.#helpers.get(number)!;
+    const wanted = ((1 << helper.arguments) - 1) << 1;
+    if ((wanted & ~frames.set) !== 0) throw this.#unset(wanted & ~frames.set, at);
+    const untested = wanted & frames.marks;
+    if (untested !== 0) this.#checkTested(untested, (31 - Math.clz32(untested & -untested)) * 2, at);
+    this.#call.mayBeNull = false;
+    helper.run(this.#call);
+    if (this.#tail !== DONE) {
+      const next = this.#tail;
+      this.#tail = DONE;
+      frames.restart();
+      return next;
     }
+    frames.set = (frames.set & ~ARGUMENTS) | 1;
+    frames.marks &= ~(ARGUMENTS | 1);
+    if (this.#call.mayBeNull) frames.marks |= 1;
+    return at + SLOT_WORDS;
   }
 
-  #untested(register: number): Violation {
-    return new Violation(
-      `%r${register} may be null: map_lookup_elem finds nothing for some key; compare it with 0 first`,
+  /** Sees that the pointer at place `place` of the register file was compared with 0. @throws Violation */
+  #checkTested(marks: number, place: number, at: number): void {
+    if (((marks >>> (place >> 1)) & 1) === 0) return;
+    throw new Violation(
+      `${this.nameOf(place >> 1, at)} may be null: what gave it finds nothing for some key; compare it with 0 first`,
     );
   }
 
-  #unset(registers: number): Violation {
+  /** The marks after the register at place `d` was compared with the one at `s`: with 0, it and its copies are tested. */
+  #tested(marks: number, d: number, s: number): number {
+    const { file } = this;
+    if (file[s] !== 0 || file[s + 1] !== 0) return marks;
+    let left = marks;
+    for (let other = 0; other < REGISTERS; other++) {
+      if (file[other * 2] === file[d] && file[other * 2 + 1] === file[d + 1]) left &= ~(1 << other);
+    }
+    return left;
+  }
+
+  #endless(): Violation {
+    return new Violation(`more than ${this.#instructionsMax} instructions ran: an endless loop?`);
+  }
+
+  #unset(registers: number, at: number): Violation {
     const first = 31 - Math.clz32(registers & -registers);
     const after = first <= 5 ? ' (a call leaves only %r0 and %r6 to %r9)' : '';
-    return new Violation(`reads %r${first}, which holds nothing yet${after}`);
+    return new Violation(`reads ${this.nameOf(first, at)}, which holds nothing yet${after}`);
   }
 
-  #callHelper(number: number): void {
-    const helper = this.#helpers.get(number)!;
-    const wanted = ((1 << helper.arguments) - 1) << 1;
-    if ((wanted & ~this.#set) !== 0) throw this.#unset(wanted & ~this.#set);
-    const untested = wanted & this.#maybeNull;
-    if (untested !== 0) throw this.#untested(31 - Math.clz32(untested & -untested));
-    this.#call.mayBeNull = false;
-    helper.run(this.#call);
-    this.#set = (this.#set & ~ARGUMENTS) | 1;
-    this.#maybeNull = this.#call.mayBeNull ? (this.#maybeNull & ~ARGUMENTS) | 1 : this.#maybeNull & ~(ARGUMENTS | 1);
+  #fault(at: number, violation: Violation): VmFault {
+    const slot = at / SLOT_WORDS;
+    const found = this.program.at(slot);
+    const place = this.#options.placeOf?.(slot);
+    const pointer = found === undefined ? undefined : place?.names[pointerOf(found)];
+    const prefix = pointer === undefined || pointer === null || !/^(reads|writes)/.test(violation.message) ? '' : `${pointer} `;
+    return new VmFault(slot, found, prefix + violation.message, place);
   }
+}
 
-  #callLocal(slot: number): number {
-    if (this.#depth + 1 === FRAMES_MAX) throw new Violation(`calls are ${FRAMES_MAX} deep, deeper than allowed`);
-    const { low, high } = this.registers;
-    const base = this.#depth * SAVED;
-    for (let index = 0; index < SAVED; index++) {
-      this.#savedLow[base + index] = low[SAVED_FIRST + index];
-      this.#savedHigh[base + index] = high[SAVED_FIRST + index];
-    }
-    this.#savedSet[this.#depth] = (this.#set & SAVED_MASK) | ((this.#maybeNull & SAVED_MASK) << 16);
-    this.#returns[this.#depth] = slot + 1;
-    this.#set &= ARGUMENTS | (1 << FRAME_POINTER);
-    this.#maybeNull &= ARGUMENTS;
-    this.#depth++;
-    this.#enterFrame();
-    return this.program.code[slot * SLOT_WORDS + WORD_TARGET];
-  }
-
-  #exit(): number {
-    if (this.#depth === 0) return -1;
-    this.space.retire(this.#frames[this.#depth], 'that function has returned');
-    this.#depth--;
-    this.#enterFrame();
-    const { low, high } = this.registers;
-    const base = this.#depth * SAVED;
-    for (let index = 0; index < SAVED; index++) {
-      low[SAVED_FIRST + index] = this.#savedLow[base + index];
-      high[SAVED_FIRST + index] = this.#savedHigh[base + index];
-    }
-    this.#set = (this.#savedSet[this.#depth] & SAVED_MASK) | 1 | (1 << FRAME_POINTER);
-    this.#maybeNull = (this.#savedSet[this.#depth] >>> 16) & SAVED_MASK;
-    return this.#returns[this.#depth];
+/** The register that a memory access goes through; the frame pointer, which has no variable, for other instructions. */
+function pointerOf({ opcode, destination, source }: Instruction): number {
+  switch (opcode & 7) {
+    case abi.BPF_LDX:
+      return source;
+    case abi.BPF_ST:
+    case abi.BPF_STX:
+      return destination;
+    default:
+      return FRAME_POINTER;
   }
 }

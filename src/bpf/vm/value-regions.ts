@@ -4,7 +4,7 @@
  */
 
 import type { VmMap } from './maps.ts';
-import type { AddressSpace, Region } from './memory.ts';
+import type { Address, AddressSpace, Region } from './memory.ts';
 
 interface Known {
   readonly handle: Region;
@@ -15,6 +15,7 @@ export class ValueRegions {
   readonly #space: AddressSpace;
   readonly #known = new Map<VmMap, Known>();
   readonly #maps = new Map<Region, VmMap>();
+  #code: Region | undefined;
 
   constructor(space: AddressSpace) {
     this.#space = space;
@@ -40,6 +41,21 @@ export class ValueRegions {
   /** The map behind a handle; undefined for other regions. */
   mapOf(region: Region | undefined): VmMap | undefined {
     return region === undefined ? undefined : this.#maps.get(region);
+  }
+
+  /** The address of a function that begins at `slot`, to be called by helpers. */
+  functionAddress(slot: number): Address {
+    if (this.#code === undefined) {
+      this.#code = this.#space.add({ name: 'a function', bytes: new Uint8Array(0), writable: false });
+      this.#code.gone = 'its code is no memory';
+    }
+    return this.#code.address(slot);
+  }
+
+  /** Where the function begins whose address these words are, or -1. */
+  functionAt(low: number, high: number): number {
+    const isFunction = this.#code !== undefined && this.#space.regionOf(high) === this.#code;
+    return isFunction ? this.#space.offsetIn(low) : -1;
   }
 
   /** A value by its number. */

@@ -7,10 +7,12 @@
 import * as abi from '../../kernel/bpf-abi.ts';
 import { ERRNO } from '../../kernel/errno.ts';
 import type { Instruction } from '../instructions.ts';
+import { ContextGuard } from './context.ts';
 import type { Helper, HelperCall } from './helper-call.ts';
 import { helpersIn, type World } from './helpers.ts';
 import { Machine, type MachineOptions } from './machine.ts';
-import type { Address, Region } from './memory.ts';
+import type { Region } from './memory.ts';
+import { Packet } from './packet.ts';
 
 /** XDP_PACKET_HEADROOM, and the part of it that the kernel keeps for itself (struct xdp_frame). */
 const HEADROOM = 256;
@@ -44,13 +46,8 @@ export interface XdpInput {
 /** An XDP program, to be run over any number of packets. */
 export class XdpMachine {
   readonly machine: Machine;
-  readonly #frame = new Uint8Array(FRAME_END);
-  readonly #fields = new Map<number, Address>();
+  readonly #packet: Packet;
   readonly #context: Region;
-  readonly #retired: Region[] = [];
-  #packet: Region | undefined;
-  #start = 0;
-  #end = 0;
 
   /** @throws VmFault, as {@link Machine} */
   constructor(instructions: readonly Instruction[], { world = {}, helpers, ...options }: XdpOptions = {}) {
@@ -60,8 +57,14 @@ export class XdpMachine {
     ];
     const table = new Map([...helpersIn(world), ...own, ...(helpers ?? [])]);
     this.machine = new Machine(instructions, { ...options, helpers: table });
+    const packet = new Packet(this.machine, FRAME_END);
+    const guard = new ContextGuard();
+    guard.pointers.set(abi.XDP_MD.data, { bytes: 4, address: () => packet.data });
+    guard.pointers.set(abi.XDP_MD.data_end, { bytes: 4, address: () => packet.dataEnd });
+    guard.pointers.set(abi.XDP_MD.data_meta, { bytes: 4, address: () => packet.dataMeta });
+    this.#packet = packet;
     const bytes = new Uint8Array(abi.XDP_MD.size);
-    this.#context = this.machine.space.add({ name: 'the context', bytes, writable: false, pointers: this.#fields });
+    this.#context = this.machine.space.add({ name: 'the context', bytes, writable: false, guard });
   }
 
   /** Runs the program over a packet. @throws VmFault; RangeError for a packet that no frame holds */
@@ -70,57 +73,36 @@ export class XdpMachine {
     if (packet.length < ETHERNET_BYTES || packet.length > largest) {
       throw new RangeError(`the packet has ${packet.length} bytes: ${ETHERNET_BYTES} to ${largest} are allowed`);
     }
-    this.#frame.fill(0);
-    this.#frame.set(packet, HEADROOM);
-    this.#place(HEADROOM, HEADROOM + packet.length);
+    this.#packet.begin(packet, HEADROOM);
     this.#context.view.setUint32(abi.XDP_MD.ingress_ifindex, interfaceIndex, true);
     this.#context.view.setUint32(abi.XDP_MD.rx_queue_index, queue, true);
-    try {
-      const result = this.machine.runWith([this.#context.address()]);
-      return { action: Number(result & 0xffffffffn), packet: this.#frame.slice(this.#start, this.#end) };
-    } finally {
-      this.#packet = undefined;
-      for (const region of this.#retired.splice(0)) this.machine.space.reuse(region);
-    }
-  }
-
-  /** Makes bytes `start` to `end` of the frame the packet, and earlier pointers to it worthless. */
-  #place(start: number, end: number): void {
-    const { space } = this.machine;
-    if (this.#packet !== undefined) {
-      space.retire(this.#packet, 'its ends were moved; load data and data_end again');
-    }
-    this.#start = start;
-    this.#end = end;
-    const region = space.add({ name: 'the packet', bytes: this.#frame.subarray(start, end), writable: true });
-    this.#packet = region;
-    this.#retired.push(region);
-    this.#fields.set(abi.XDP_MD.data, region.address());
-    this.#fields.set(abi.XDP_MD.data_end, region.address(end - start));
-    this.#fields.set(abi.XDP_MD.data_meta, region.address());
+    this.machine.start([this.#context.address()], 0);
+    return { action: this.machine.file[0] >>> 0, packet: this.#packet.bytes() };
   }
 
   #adjustHead(call: HelperCall): void {
     call.expect(1, this.#context);
-    const start = this.#start + call.signed(2);
-    if (start < FRAME_HEADER || start > this.#end - ETHERNET_BYTES) {
+    const { end, start } = this.#packet;
+    const moved = start + call.signed(2);
+    if (moved < FRAME_HEADER || moved > end - ETHERNET_BYTES) {
       call.returns(-ERRNO.EINVAL);
       return;
     }
-    this.#place(start, this.#end);
+    this.#packet.place(moved, moved, end);
     call.returns(0);
   }
 
   #adjustTail(call: HelperCall): void {
     call.expect(1, this.#context);
-    const end = this.#end + call.signed(2);
-    if (end > FRAME_END || end < this.#start + ETHERNET_BYTES) {
+    const { end, start } = this.#packet;
+    const moved = end + call.signed(2);
+    if (moved > FRAME_END || moved < start + ETHERNET_BYTES) {
       call.returns(-ERRNO.EINVAL);
       return;
     }
     // net/core/filter.c clears what a packet grows by, so that nothing of an earlier one shows.
-    if (end > this.#end) this.#frame.fill(0, this.#end, end);
-    this.#place(this.#start, end);
+    if (moved > end) this.#packet.frame.fill(0, end, moved);
+    this.#packet.place(start, start, moved);
     call.returns(0);
   }
 }
