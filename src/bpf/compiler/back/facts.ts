@@ -1,0 +1,176 @@
+/**
+ * Room `bpf`: what is known about the values of a function before instructions are chosen: how many low bits can be set, who reads
+ * the high half, who reads a value at all. By it extensions fall away that change nothing or that nobody notices.
+ *
+ * A newcomer would get wrong: eBPF has no free narrow registers. On a CPU of version 3 a sign extension is two shifts, and the front
+ * end writes one behind nearly every operation on i32; most are read by 32-bit operations only.
+ */
+import type { Compare, IrFunction, Terminator, Value } from '../ir.ts';
+import { operandsOf, terminatorOperands } from '../ir.ts';
+
+/** A comparison that a branch repeats itself: `compare != 0` or `compare == 0`. */
+export function comparedBy(end: Terminator): { readonly compare: Compare; readonly negated: boolean } | null {
+  if (end.kind !== 'branch' || end.left.kind !== 'compare' || end.right.kind !== 'constant') return null;
+  if (end.right.value !== 0n || (end.condition !== 'ne' && end.condition !== 'eq')) return null;
+  // Where both ends are one block, the order of its phis' inputs says which edge is which: nothing may be swapped.
+  if (end.whenTrue === end.whenFalse) return null;
+  return { compare: end.left, negated: end.condition === 'eq' };
+}
+
+/** How far `bits` follows operands: chains of thousands of operations must not exhaust the stack. */
+const DEPTH_MAX = 100;
+
+const bitLength = (value: bigint): number => (value < 0n ? 64 : value.toString(2).length);
+
+/** Facts of one function. */
+export class Facts {
+  readonly #bits: Int8Array;
+  readonly #high: Uint8Array;
+  readonly #uses: Int32Array;
+  readonly #returnsHigh: boolean;
+  #depth = 0;
+
+  /** @param returnsHigh whether callers read the high half of the result */
+  constructor(target: IrFunction, returnsHigh: boolean) {
+    this.#bits = new Int8Array(target.nextId).fill(-1);
+    this.#high = new Uint8Array(target.nextId);
+    this.#uses = new Int32Array(target.nextId);
+    this.#returnsHigh = returnsHigh;
+    this.#read(target);
+  }
+
+  /** Whether anybody reads the value, apart from branches that repeat a comparison. */
+  isUsed(value: Value): boolean {
+    return this.#uses[value.id] > 0;
+  }
+
+  /** Whether anybody reads bits 32 to 63. */
+  isHighRead(value: Value): boolean {
+    return this.#high[value.id] !== 0;
+  }
+
+  #read(target: IrFunction): void {
+    const open: Value[] = [];
+    const mark = (value: Value): void => {
+      if (this.#high[value.id] !== 0) return;
+      this.#high[value.id] = 1;
+      open.push(value);
+    };
+    for (const block of target.blocks) {
+      for (const value of [...block.phis, ...block.operations]) {
+        for (const operand of operandsOf(value)) this.#uses[operand.id]++;
+        for (const operand of alwaysHigh(value)) mark(operand);
+      }
+      const end = block.terminator;
+      if (end === null) continue;
+      const repeated = comparedBy(end);
+      if (repeated === null) for (const operand of terminatorOperands(end)) this.#uses[operand.id]++;
+      if (end.kind === 'branch' && end.bits === 64) terminatorOperands(end).forEach(mark);
+      if (end.kind === 'return' && end.value !== null && this.#returnsHigh) mark(end.value);
+    }
+    for (let value = open.pop(); value !== undefined; value = open.pop()) passedHigh(value).forEach(mark);
+  }
+
+  /** No bit at or above this is set. 64 where nothing is known. */
+  bits(value: Value): number {
+    const known = this.#bits[value.id];
+    if (known !== -1) return known;
+    // What depends on itself around a loop is met again here, and nothing is assumed of it.
+    this.#bits[value.id] = 64;
+    if (this.#depth === DEPTH_MAX) return 64;
+    this.#depth++;
+    const found = this.#find(value);
+    this.#depth--;
+    this.#bits[value.id] = found;
+    return found;
+  }
+
+  #find(value: Value): number {
+    switch (value.kind) {
+      case 'constant':
+        return bitLength(value.value);
+      case 'compare':
+        return 1;
+      case 'load':
+        return value.signed || value.space !== 'scalar' ? 64 : value.width * 8;
+      case 'atomic':
+        return value.width * 8;
+      case 'unary':
+        if (value.operator === 'zext') return Math.min(value.width * 8, this.bits(value.operand));
+        if (value.operator === 'sext') {
+          const bits = this.bits(value.operand);
+          return bits < value.width * 8 ? bits : 64;
+        }
+        return value.width * 8;
+      case 'binary':
+        return Math.min(value.bits, this.#ofBinary(value.operator, value.left, value.right, value.bits));
+      case 'phi':
+        return value.inputs.reduce((most, input) => Math.max(most, this.bits(input)), 0);
+      default:
+        return 64;
+    }
+  }
+
+  #ofBinary(operator: string, left: Value, right: Value, width: number): number {
+    const count = right.kind === 'constant' ? Number(BigInt.asUintN(6, right.value)) & (width - 1) : -1;
+    switch (operator) {
+      case 'and':
+        return Math.min(this.bits(left), this.bits(right));
+      case 'or':
+      case 'xor':
+        return Math.max(this.bits(left), this.bits(right));
+      case 'udiv':
+      case 'umod':
+        return Math.min(width, this.bits(left));
+      case 'lshr':
+        return Math.max(0, Math.min(width, this.bits(left)) - Math.max(count, 0));
+      case 'shl':
+        return count === -1 ? 64 : Math.min(64, this.bits(left) + count);
+      case 'add':
+        return Math.min(64, Math.max(this.bits(left), this.bits(right)) + 1);
+      case 'mul':
+        return Math.min(64, this.bits(left) + this.bits(right));
+      default:
+        return 64;
+    }
+  }
+}
+
+/** Operands whose high half is read in any case. */
+function alwaysHigh(value: Value): readonly Value[] {
+  switch (value.kind) {
+    case 'binary':
+      if (value.bits === 32) return [];
+      if (value.operator === 'lshr' || value.operator === 'ashr') return [value.left];
+      return /div|mod/.test(value.operator) ? [value.left, value.right] : [];
+    case 'unary':
+      return value.operator === 'swap' && value.width === 8 ? [value.operand] : [];
+    case 'compare':
+      return value.bits === 64 ? [value.left, value.right] : [];
+    case 'load':
+      return [value.address];
+    case 'store':
+      return value.width === 8 ? [value.address, value.value] : [value.address];
+    case 'atomic':
+      return value.width === 8 ? operandsOf(value) : [value.address];
+    case 'call':
+      return value.arguments;
+    default:
+      return [];
+  }
+}
+
+/** Operands whose high half is read because the value's is. */
+function passedHigh(value: Value): readonly Value[] {
+  switch (value.kind) {
+    case 'phi':
+      return value.inputs;
+    case 'unary':
+      return value.width === 8 ? [value.operand] : [];
+    case 'binary':
+      if (value.bits === 32) return [];
+      return value.operator === 'shl' ? [value.left] : [value.left, value.right];
+    default:
+      return [];
+  }
+}
