@@ -1,0 +1,64 @@
+/**
+ * Room `bpf`: what may be assumed of a value when it is simplified. Values that the verifier must bound (offsets into packets and
+ * values, sizes given to helpers) are watched: about them nothing is assumed that the verifier would not find out, and no condition
+ * is moved from them to another value.
+ *
+ * A newcomer would get wrong: `if (zext(x) < 10) use(p + zext(x))` must not become a comparison of x. The program means the same,
+ * and the verifier no longer sees that the offset is bounded.
+ */
+import { type IrFunction, operandsOf, type Value } from '../ir.ts';
+import { KnownBits } from './known-bits.ts';
+
+function watchedIn(irFunction: IrFunction): Set<Value> {
+  const watched = new Set<Value>();
+  const open: Value[] = [];
+  const watch = (value: Value): void => {
+    if (value.space !== 'scalar' || watched.has(value)) return;
+    watched.add(value);
+    open.push(value);
+  };
+  for (const block of irFunction.blocks) {
+    for (const operation of block.operations) {
+      if (operation.kind === 'call') operation.arguments.forEach(watch);
+      if (operation.kind === 'binary' && operation.space !== 'scalar') {
+        watch(operation.left);
+        watch(operation.right);
+      }
+    }
+  }
+  for (let value = open.pop(); value !== undefined; value = open.pop()) {
+    if (value.kind === 'binary' || value.kind === 'unary' || value.kind === 'phi') operandsOf(value).forEach(watch);
+  }
+  return watched;
+}
+
+/** Knowledge about a function's values, for one pass. */
+export class Knowledge {
+  readonly #watched: Set<Value>;
+  readonly #arithmetic = new KnownBits(false);
+  readonly #verifiers = new KnownBits(true);
+
+  constructor(irFunction: IrFunction) {
+    this.#watched = watchedIn(irFunction);
+  }
+
+  /** Whether the verifier must bound it. */
+  isWatched(value: Value): boolean {
+    return value.kind !== 'constant' && this.#watched.has(value);
+  }
+
+  /** What stands in a watched value's place is watched. */
+  inherit(from: Value, to: Value): void {
+    if (this.#watched.has(from)) this.#watched.add(to);
+  }
+
+  /** The bits known of a value, seen from `user`, which would change for them. */
+  bits(user: Value): KnownBits {
+    return this.#watched.has(user) ? this.#verifiers : this.#arithmetic;
+  }
+
+  /** What is known about a condition's operands. */
+  ofCondition(left: Value, right: Value): KnownBits {
+    return this.isWatched(left) || this.isWatched(right) ? this.#verifiers : this.#arithmetic;
+  }
+}
