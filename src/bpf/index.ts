@@ -6,14 +6,9 @@ export { AssemblerError, assemble } from './assembler.ts';
 export { disassemble, disassembleOne } from './disassembler.ts';
 export * from './instructions.ts';
 export { createMap, KernelMap, type MapSpec } from './loader/map.ts';
-export {
-  loadProgram,
-  Program,
-  type ProgramSpec,
-  reasonOf,
-  type TestRunResult,
-  VerifierError,
-} from './loader/program.ts';
+export { loadProgram, Program, type ProgramSpec } from './loader/program.ts';
+export type { TestRunResult } from './loader/test-run.ts';
+export { reasonOf, VerifierError } from './loader/verifier.ts';
 export { VmFault } from './vm/fault.ts';
 export type { Helper, HelperCall } from './vm/helper-call.ts';
 export { helpersIn, type World } from './vm/helpers.ts';

@@ -15,7 +15,7 @@ export interface Mount {
   readonly root: string;
 }
 
-function unescape(text: string): string {
+function spelledOut(text: string): string {
   return text.replaceAll(/\\([0-7]{3})/g, (_, digits) => String.fromCharCode(Number.parseInt(digits, 8)));
 }
 
@@ -26,7 +26,7 @@ export function parseMounts(text: string): Mount[] {
     // The fields before the single dash vary in number (section 3.5 of Documentation/filesystems/proc.rst).
     const dash = fields.indexOf('-', 6);
     if (dash === -1) return [];
-    return [{ type: fields[dash + 1], root: unescape(fields[3]), path: unescape(fields[4]) }];
+    return [{ type: fields[dash + 1], root: spelledOut(fields[3]), path: spelledOut(fields[4]) }];
   });
 }
 

@@ -246,7 +246,8 @@ export function holderCodec(bytes: number): Codec<unknown> {
     read: (view, at) => (bytes === 8 ? Number(view.getBigUint64(at, true)) : view.getUint32(at, true)),
     write(view, at, value) {
       const descriptor = typeof value === 'number' ? value : (value as Holder | null)?.descriptor;
-      if (typeof descriptor !== 'number') throw new TypeError(`${describe(value)} is neither a handle nor a descriptor`);
+      if (typeof descriptor !== 'number')
+        throw new TypeError(`${describe(value)} is neither a handle nor a descriptor`);
       if (bytes === 8) view.setBigUint64(at, BigInt(descriptor), true);
       else view.setInt32(at, descriptor, true);
     },

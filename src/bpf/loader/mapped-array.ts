@@ -13,7 +13,13 @@ import type { Codec } from './codec.ts';
 const PAGE_BYTES = 4096;
 
 /** Maps `length` bytes of a descriptor, rounded up to pages. `what` is for the error. */
-export function mapMemory(descriptor: number, length: number, writable: boolean, what: string, offset = 0): ArrayBuffer {
+export function mapMemory(
+  descriptor: number,
+  length: number,
+  writable: boolean,
+  what: string,
+  offset = 0,
+): ArrayBuffer {
   const bytes = Math.ceil(length / PAGE_BYTES) * PAGE_BYTES;
   const buffer = shim.map(bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, descriptor, offset);
   if (typeof buffer === 'number') throw bpfError(buffer, `mapping of ${what}`);

@@ -5,25 +5,32 @@
  * about again, and that log can be larger than any buffer: what is kept is its end, where the reason stands.
  */
 import * as abi from '../../kernel/bpf-abi.ts';
+import { BPF_PROG_BIND_MAP } from '../../kernel/bpf-attributes.ts';
+import { ATTACH_TYPES, type AttachTypeName, PROGRAM_TYPES, type ProgramTypeName } from '../../kernel/bpf-names.ts';
 import { ERRNO } from '../../kernel/errno.ts';
-import { KernelError } from '../../kernel/error.ts';
 import { own } from '../../kernel/native.ts';
 import { closeDescriptor } from '../../kernel/socket.ts';
 import { encode, INSTRUCTION_BYTES, type Instruction } from '../instructions.ts';
-import { answer, bpf, bpfError, stable } from './bpf.ts';
+import { bpf, bpfError, cString, kernelName, stable, textOf } from './bpf.ts';
+import type { Holder } from './codec.ts';
+import { type ProgramInfo, programInfo } from './info.ts';
+import { pinObject } from './pin.ts';
+import { type TestRunOptions, type TestRunResult, testRun } from './test-run.ts';
+import { type ProgramSource, VerifierError } from './verifier.ts';
 
-const types = {
-  socket_filter: abi.BPF_PROG_TYPE_SOCKET_FILTER,
-  sched_cls: abi.BPF_PROG_TYPE_SCHED_CLS,
-  tracepoint: abi.BPF_PROG_TYPE_TRACEPOINT,
-  xdp: abi.BPF_PROG_TYPE_XDP,
-  cgroup_skb: abi.BPF_PROG_TYPE_CGROUP_SKB,
-} as const;
-
-export type ProgramType = keyof typeof types;
+export type ProgramType = ProgramTypeName;
 
 /** How much of the verifier's work is logged: nothing, on refusal only (the default), each branch, each state. */
 export type LogLevel = 0 | 1 | 2;
+
+/** Types of a program's functions and its line table, as BPF_PROG_LOAD takes them. */
+export interface ProgramBtf {
+  /** Of the BTF that was loaded. */
+  readonly descriptor: number;
+  /** struct bpf_func_info and struct bpf_line_info, one after the other; empty for none. */
+  readonly functions: Uint8Array;
+  readonly lines: Uint8Array;
+}
 
 /** What a program shall be. */
 export interface ProgramSpec {
@@ -35,51 +42,62 @@ export interface ProgramSpec {
   readonly name?: string;
   /** 1 or 2: the log is kept for a program that was accepted, too. */
   readonly logLevel?: LogLevel;
+  /** The hook, for types whose rules depend on it; for struct_ops the index of the member. */
+  readonly attachType?: AttachTypeName | number | null;
+  /** BPF_F_SLEEPABLE, BPF_F_XDP_HAS_FRAGS and others. */
+  readonly flags?: number;
+  /** What it is attached to, as an id in the kernel's BTF, in a module's or in that of the program `attachTo`. */
+  readonly attachBtfId?: number;
+  readonly attachTo?: Holder;
+  /** `attachTo` is a module's BTF, not a program. */
+  readonly attachToModule?: boolean;
+  readonly btf?: ProgramBtf;
+  /** fd_array: descriptors of maps and of modules' BTF that instructions name by index. */
+  readonly descriptors?: Int32Array;
+  /** Where the instructions come from, for what is said about a refusal. */
+  readonly source?: ProgramSource;
 }
 
 const NAME_BYTES_MAX = 15;
 const LOG_BYTES_FIRST = 1 << 16;
 /** Beyond it a log is cut: its beginning is lost, as newer kernels do by themselves (6.4: a rotating log). */
 const LOG_BYTES_MAX = 1 << 24;
-/** Output of a test run: the kernel's own bound for XDP frames of one page, and ample for packets of others. */
-const OUTPUT_BYTES_MAX = 1 << 16;
-
-const utf8 = new TextEncoder();
-
-/** A program that the verifier refused. `log` is its log, whose last lines say why. */
-export class VerifierError extends KernelError {
-  readonly log: string;
-
-  constructor(result: number, object: string, log: string) {
-    super('bpf', result, { object, remedy: `the verifier says: ${reasonOf(log)}` });
-    this.log = log;
-  }
-}
-
-/** The line of a log that says why: the last one that is not statistics. */
-export function reasonOf(log: string): string {
-  const lines = log.split('\n').filter((line) => line.trim() !== '');
-  return lines.findLast((line) => !/^(?:processed \d+ insns|verification time|stack depth)/.test(line)) ?? 'nothing';
-}
-
-function textOf(buffer: Uint8Array): string {
-  const end = buffer.indexOf(0);
-  return new TextDecoder().decode(end === -1 ? buffer : buffer.subarray(0, end));
-}
+/** struct bpf_func_info and struct bpf_line_info (include/uapi/linux/bpf.h). */
+export const FUNCTION_INFO_BYTES = 8;
+export const LINE_INFO_BYTES = 16;
 
 interface Attempt {
   readonly result: number;
   readonly log: string;
 }
 
+function btfFields({ descriptor, functions, lines }: ProgramBtf): Parameters<typeof bpf>[1] {
+  return {
+    prog_btf_fd: descriptor,
+    func_info_rec_size: FUNCTION_INFO_BYTES,
+    func_info: stable(functions),
+    func_info_cnt: functions.length / FUNCTION_INFO_BYTES,
+    line_info_rec_size: LINE_INFO_BYTES,
+    line_info: stable(lines),
+    line_info_cnt: lines.length / LINE_INFO_BYTES,
+  };
+}
+
 function attempt(spec: ProgramSpec, code: Uint8Array, level: LogLevel, logBytes: number): Attempt {
   const log = stable(level === 0 ? 0 : logBytes);
+  const { descriptors, attachType = null } = spec;
   const result = bpf(abi.BPF_PROG_LOAD, {
-    prog_type: types[spec.type],
+    prog_type: PROGRAM_TYPES[spec.type],
     insn_cnt: code.length / INSTRUCTION_BYTES,
     insns: code,
-    license: stable(utf8.encode(`${spec.license ?? 'Dual MIT/GPL'}\0`)),
-    prog_name: utf8.encode(spec.name ?? ''),
+    license: cString(spec.license ?? 'Dual MIT/GPL'),
+    prog_flags: spec.flags ?? 0,
+    prog_name: kernelName(spec.name ?? ''),
+    expected_attach_type: typeof attachType === 'string' ? ATTACH_TYPES[attachType] : (attachType ?? 0),
+    attach_btf_id: spec.attachBtfId ?? 0,
+    [spec.attachToModule ? 'attach_btf_obj_fd' : 'attach_prog_fd']: spec.attachTo?.descriptor ?? 0,
+    ...(descriptors === undefined ? {} : { fd_array: stable(new Uint8Array(descriptors.buffer)) }),
+    ...(spec.btf === undefined ? {} : btfFields(spec.btf)),
     ...(level === 0 ? {} : { log_level: level, log_size: logBytes, log_buf: log }),
   });
   return { result, log: textOf(log) };
@@ -92,53 +110,47 @@ function attemptWithLog(spec: ProgramSpec, code: Uint8Array, level: LogLevel): A
   }
 }
 
-/** What a test run gave. */
-export interface TestRunResult {
-  /** The program's answer, 32 bits. */
-  readonly result: number;
-  /** The packet afterwards. */
-  readonly data: Uint8Array;
-  /** Mean time of one run, in ns. */
-  readonly durationNs: number;
-}
-
 /** A program in the kernel. It lives as long as this handle, or an attachment or a pin of it. */
 export class Program implements Disposable {
   /** Its descriptor; -1 once closed. */
   descriptor: number;
   readonly type: ProgramType;
+  /** The hook that it was loaded for; null where its type has none. */
+  readonly attachType: AttachTypeName | null;
   /** The verifier's log, where one was asked for. */
   readonly log: string;
 
-  constructor(descriptor: number, type: ProgramType, log: string) {
+  constructor(descriptor: number, type: ProgramType, log = '', attachType: AttachTypeName | null = null) {
     this.descriptor = descriptor;
     this.type = type;
     this.log = log;
+    this.attachType = attachType;
     own(descriptor);
   }
 
   /**
-   * Runs the program over `data` in the kernel, nowhere attached (BPF_PROG_TEST_RUN), `repeat` times.
+   * Runs the program in the kernel, nowhere attached (BPF_PROG_TEST_RUN), over a packet, a context or both, as its type takes them.
    * Network programs want an Ethernet header's 14 bytes at least.
-   * @throws KernelError: EINVAL for data that this type of program does not take
+   * @throws KernelError: EINVAL for data that this type of program does not take, ENOTSUPP (524) for a type without test runs
    */
-  testRun({ data, repeat = 1 }: { readonly data: Uint8Array; readonly repeat?: number }): TestRunResult {
-    const input = stable(data);
-    const output = stable(OUTPUT_BYTES_MAX);
-    const result = bpf(abi.BPF_PROG_TEST_RUN, {
-      'test.prog_fd': this.descriptor,
-      'test.data_in': input,
-      'test.data_size_in': data.length,
-      'test.data_out': output,
-      'test.data_size_out': output.length,
-      'test.repeat': repeat,
-    });
-    if (result < 0) throw bpfError(result, `test run of a program of type ${this.type} over ${data.length} bytes`);
-    return {
-      result: answer('test.retval'),
-      data: output.slice(0, answer('test.data_size_out')),
-      durationNs: answer('test.duration'),
-    };
+  testRun(options: TestRunOptions): TestRunResult {
+    return testRun(this.descriptor, this.type, options);
+  }
+
+  /** Keeps it under a path on bpffs, beyond this process. */
+  pin(path: string): void {
+    pinObject(this.descriptor, path, `program of type ${this.type}`);
+  }
+
+  /** Keeps a map alive as long as the program, which need not use it (Linux 5.10). */
+  bindMap(map: Holder): void {
+    const fields = { 'prog_bind_map.prog_fd': this.descriptor, 'prog_bind_map.map_fd': map.descriptor } as const;
+    const result = bpf(BPF_PROG_BIND_MAP, fields);
+    if (result < 0) throw bpfError(result, 'binding of a map to a program');
+  }
+
+  info(): ProgramInfo {
+    return programInfo(this.descriptor);
   }
 
   [Symbol.dispose](): void {
@@ -149,6 +161,22 @@ export class Program implements Disposable {
 }
 
 /**
+ * Loads a program, only its descriptor and log.
+ * @throws as {@link loadProgram}
+ */
+export function loadProgramDescriptor(spec: ProgramSpec): { readonly descriptor: number; readonly log: string } {
+  const { name = '' } = spec;
+  const object = `program${name === '' ? '' : ` ${name}`} of type ${spec.type}`;
+  const code = stable(encode(spec.instructions));
+  const level = spec.logLevel ?? 0;
+  let { result, log } = level === 0 ? attempt(spec, code, 0, 0) : attemptWithLog(spec, code, level);
+  // A refusal without a log is not the verifier's: privileges, sizes, an unknown program type.
+  if (result < 0 && result !== -ERRNO.EPERM && level === 0) ({ result, log } = attemptWithLog(spec, code, 1));
+  if (result >= 0) return { descriptor: result, log };
+  throw log.trim() === '' ? bpfError(result, object) : new VerifierError(result, object, log, spec.source);
+}
+
+/**
  * Loads a program.
  *
  *     using program = loadProgram({ type: 'xdp', instructions: assemble('mov %r0, 2\nexit') });
@@ -156,16 +184,11 @@ export class Program implements Disposable {
  * @throws VerifierError where the verifier refuses it; KernelError otherwise (EPERM: CAP_BPF is missing)
  */
 export function loadProgram(spec: ProgramSpec): Program {
-  const name = spec.name ?? '';
+  const { name = '' } = spec;
   if (!/^[\w.]*$/.test(name) || name.length > NAME_BYTES_MAX) {
     throw new RangeError(`name is ${JSON.stringify(name)}: up to 15 letters, digits, _ and . are allowed`);
   }
-  const object = `program${name === '' ? '' : ` ${name}`} of type ${spec.type}`;
-  const code = stable(encode(spec.instructions));
-  const level = spec.logLevel ?? 0;
-  let { result, log } = level === 0 ? attempt(spec, code, 0, 0) : attemptWithLog(spec, code, level);
-  // A refusal without a log is not the verifier's: privileges, sizes, an unknown program type.
-  if (result < 0 && result !== -ERRNO.EPERM && level === 0) ({ result, log } = attemptWithLog(spec, code, 1));
-  if (result >= 0) return new Program(result, spec.type, log);
-  throw log.trim() === '' ? bpfError(result, object) : new VerifierError(result, object, log);
+  const { descriptor, log } = loadProgramDescriptor(spec);
+  const { attachType = null } = spec;
+  return new Program(descriptor, spec.type, log, typeof attachType === 'string' ? attachType : null);
 }

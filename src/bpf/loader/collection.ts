@@ -1,0 +1,182 @@
+/**
+ * Room `bpf`: loads a whole object: types, maps, data, then programs, in an order in which each finds what it refers to.
+ *
+ * A newcomer would get wrong: nothing of it stays in the kernel when a step fails, except maps that are pinned by name: these were
+ * meant to outlive this process. A collection holds descriptors; what is attached or pinned goes on when it is disposed of.
+ */
+import { closeDescriptor } from '../../kernel/socket.ts';
+import type { Btf } from '../object/btf/table.ts';
+import type { ObjectSpec } from '../object/spec.ts';
+import { loadBtf } from './btf-load.ts';
+import { fillValues, loadMap, type ObjectMap } from './collection-maps.ts';
+import { loadObjectProgram, type ObjectProgram } from './collection-programs.ts';
+import { type GlobalVariable, initialBytes, type LoadedSection, loadSection } from './globals.ts';
+import { kconfigBytes } from './kernel-config.ts';
+import type { KernelMap, MapSpec } from './map.ts';
+import type { LogLevel } from './program.ts';
+
+/** What may be told to a load. */
+export interface LoadOptions {
+  /** Values of global variables, read-only ones included, by name; set before any program runs. */
+  readonly constants?: Readonly<Record<string, unknown>>;
+  /** Maps that are used in the place of the object's own, by name. They stay the caller's. */
+  readonly maps?: Readonly<Record<string, ObjectMap | KernelMap>>;
+  /** Other sizes than the object's, by map. */
+  readonly maxEntries?: Readonly<Record<string, number>>;
+  /** Where maps pinned by name lie: a directory on bpffs. */
+  readonly pinDirectory?: string;
+  /** Names of the programs to load; all unless told. */
+  readonly programs?: readonly string[];
+  /** Values of kconfig options in place of the kernel's own: `{ CONFIG_HZ: '1000' }`. */
+  readonly kconfig?: Readonly<Record<string, string>>;
+  /** The types that CO-RE relocates to; the running kernel's unless told. */
+  readonly kernelTypes?: Btf;
+  /** Hooks other than those in the object, by program: a tracepoint's or a kernel function's name. */
+  readonly targets?: Readonly<Record<string, string>>;
+  /** 1 or 2 keeps the verifier's log of accepted programs. */
+  readonly logLevel?: LogLevel;
+}
+
+/** An object in the kernel. */
+export class Collection implements Disposable {
+  readonly maps: Readonly<Record<string, ObjectMap>>;
+  readonly programs: Readonly<Record<string, ObjectProgram>>;
+  readonly globals: Readonly<Record<string, GlobalVariable>>;
+  readonly #owned: DisposableStack;
+
+  constructor(
+    maps: Readonly<Record<string, ObjectMap>>,
+    programs: Readonly<Record<string, ObjectProgram>>,
+    globals: Readonly<Record<string, GlobalVariable>>,
+    owned: DisposableStack,
+  ) {
+    this.maps = maps;
+    this.programs = programs;
+    this.globals = globals;
+    this.#owned = owned;
+  }
+
+  /** Closes its descriptors. */
+  [Symbol.dispose](): void {
+    this.#owned.dispose();
+  }
+}
+
+/** The names that options mention must be the object's: a misspelt one would do nothing, silently. */
+function checkNames(what: string, given: Iterable<string>, known: readonly string[]): void {
+  for (const name of given) {
+    if (known.includes(name)) continue;
+    throw new RangeError(
+      `${what} ${name} is not in the object: ${known.length === 0 ? 'it has none' : known.join(', ')}`,
+    );
+  }
+}
+
+function checkOptions(spec: ObjectSpec, options: LoadOptions): void {
+  const maps = spec.maps.map(({ name }) => name);
+  const programs = spec.functions.filter(({ kind }) => kind !== null).map(({ name }) => name);
+  const variables = spec.data.flatMap((section) => section.variables.map(({ name }) => name));
+  checkNames('map', [...Object.keys(options.maps ?? {}), ...Object.keys(options.maxEntries ?? {})], maps);
+  checkNames('program', [...(options.programs ?? []), ...Object.keys(options.targets ?? {})], programs);
+  checkNames('variable', Object.keys(options.constants ?? {}), variables);
+}
+
+/** One load: what has been made so far, closed again unless all of it succeeds. */
+class Load {
+  readonly #spec: ObjectSpec;
+  readonly #options: LoadOptions;
+  readonly #stack: DisposableStack;
+  readonly #btf: number | null;
+  readonly maps = new Map<string, ObjectMap>();
+  readonly sections = new Map<string, LoadedSection>();
+  readonly programs = new Map<string, ObjectProgram>();
+
+  constructor(spec: ObjectSpec, options: LoadOptions, stack: DisposableStack) {
+    this.#spec = spec;
+    this.#options = options;
+    this.#stack = stack;
+    this.#btf = spec.btf === null ? null : stack.adopt(loadBtf(spec.btf), closeDescriptor);
+  }
+
+  loadMaps(): void {
+    const { maps = {}, maxEntries = {}, pinDirectory = null } = this.#options;
+    for (const spec of this.#spec.maps) {
+      const given = maps[spec.name];
+      const map = given ?? this.#stack.use(loadMap(spec, { btf: this.#btf, pinDirectory, maxEntries }));
+      this.maps.set(spec.name, map as ObjectMap);
+    }
+  }
+
+  /** Maps of maps are filled as soon as all maps are there; prog arrays when the programs are. */
+  fill(what: 'maps' | 'programs'): void {
+    for (const spec of this.#spec.maps) {
+      if ((spec.type === 'prog_array') !== (what === 'programs') || spec.name in (this.#options.maps ?? {})) continue;
+      fillValues(spec, this.maps.get(spec.name)!, (name) => this.maps.get(name) ?? this.programs.get(name));
+    }
+  }
+
+  loadData(): void {
+    const used = new Set<string>();
+    for (const section of this.#spec.data) {
+      if (section.bytes.length === 0) continue;
+      const bytes = initialBytes(section, this.#options.constants ?? {}, used);
+      this.sections.set(section.name, this.#stack.use(loadSection(section, bytes, this.#sectionBtf(section.typeId))));
+    }
+    const { kconfig } = this.#spec;
+    if (kconfig.length === 0) return;
+    const section = { name: '.kconfig', bytes: kconfigBytes(kconfig, this.#options.kconfig), readOnly: true };
+    const loaded = loadSection({ ...section, variables: [], typeId: 0 }, section.bytes, undefined);
+    this.sections.set('.kconfig', this.#stack.use(loaded));
+  }
+
+  #sectionBtf(typeId: number): MapSpec['btf'] {
+    if (this.#btf === null || typeId === 0) return undefined;
+    return { descriptor: this.#btf, keyTypeId: 0, valueTypeId: typeId };
+  }
+
+  loadPrograms(): void {
+    const wanted = this.#options.programs;
+    for (const spec of this.#spec.functions) {
+      const { name, kind } = spec;
+      if (kind === null || (wanted !== undefined && !wanted.includes(name))) continue;
+      const target = this.#options.targets?.[name] ?? kind.target;
+      const program = loadObjectProgram(
+        spec,
+        { ...kind, target },
+        {
+          object: this.#spec,
+          btf: this.#btf,
+          maps: this.maps,
+          sections: this.sections,
+          kernelTypes: this.#options.kernelTypes ?? null,
+          logLevel: this.#options.logLevel ?? 0,
+        },
+      );
+      this.programs.set(name, this.#stack.use(program));
+    }
+  }
+}
+
+/**
+ * Loads an object into the kernel.
+ * @throws VerifierError for a program that is refused, KernelError and others for what the kernel lacks; nothing stays loaded then
+ */
+export function loadObject(spec: ObjectSpec, options: LoadOptions = {}): Collection {
+  checkOptions(spec, options);
+  using stack = new DisposableStack();
+  const load = new Load(spec, options, stack);
+  load.loadMaps();
+  load.fill('maps');
+  load.loadData();
+  load.loadPrograms();
+  load.fill('programs');
+  const globals = [...load.sections.values()].flatMap(({ variables }) =>
+    variables.map((one) => [one.name, one] as const),
+  );
+  return new Collection(
+    Object.fromEntries(load.maps),
+    Object.fromEntries(load.programs),
+    Object.fromEntries(globals),
+    stack.move(),
+  );
+}
