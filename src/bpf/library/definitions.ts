@@ -12,12 +12,20 @@ import type { StructType, Type } from '../types.ts';
 export type HelperParameter =
   /** The program's context, unmodified. */
   | { readonly kind: 'context'; readonly name: string }
-  /** A number, cut or extended to this type. */
-  | { readonly kind: 'scalar'; readonly name: string; readonly type: Type }
+  /** A number, cut or extended to this type. `optional`: may be left out at the end of the arguments and is 0 then. */
+  | { readonly kind: 'scalar'; readonly name: string; readonly type: Type; readonly optional?: boolean }
   /** A map of one of these types (all, where empty). */
   | { readonly kind: 'map'; readonly name: string; readonly types: readonly string[] }
-  /** Memory that holds the key or value of the map argument before it. A scalar is put on the stack. */
-  | { readonly kind: 'key' | 'value'; readonly name: string }
+  /**
+   * Memory that holds the key or value of the map argument before it. A scalar is put on the stack. `writes`: the helper fills it.
+   * `nullable`: null and 0 are allowed.
+   */
+  | {
+      readonly kind: 'key' | 'value';
+      readonly name: string;
+      readonly writes?: boolean;
+      readonly nullable?: boolean;
+    }
   /**
    * Memory whose size is the next argument of the kernel's: in the language one argument, a struct, an array or a string, and the
    * compiler adds the size. `writes`: the helper fills it, so that it need not be initialised. `nullable`: null and 0 are allowed.
@@ -39,14 +47,16 @@ export type HelperParameter =
 /** What a callback is given. */
 export type CallbackParameter =
   | { readonly kind: 'scalar'; readonly type: Type }
-  | { readonly kind: 'map' | 'key' | 'value' | 'callbackContext' | 'dynptr' };
+  | { readonly kind: 'map' | 'key' | 'value' | 'callbackContext' | 'dynptr' }
+  /** A pointer to this struct of the kernel's. */
+  | { readonly kind: 'pointer'; readonly struct: string };
 
 /** What a helper gives. A nullable pointer must be tested before use. */
 export type HelperResult =
   | { readonly kind: 'void' }
   | { readonly kind: 'scalar'; readonly type: Type }
-  /** The map's value, or null. */
-  | { readonly kind: 'value'; readonly nullable: true }
+  /** The map's value, or null unless it is always there. */
+  | { readonly kind: 'value'; readonly nullable: boolean }
   | {
       readonly kind: 'pointer';
       readonly space: Space;
@@ -56,7 +66,7 @@ export type HelperResult =
       readonly release?: string;
     };
 
-/** A helper of the kernel's. */
+/** A helper of the kernel's. What it does is said once, in the doc comment of its export, where editors show it. */
 export interface HelperDefinition {
   readonly kind: 'helper';
   /** The kernel's spelling: bpf_ktime_get_ns. */
@@ -71,8 +81,6 @@ export interface HelperDefinition {
   readonly since: string;
   /** It may move or cut the packet: pointers into it are void afterwards. */
   readonly changesPacket: boolean;
-  /** One line. */
-  readonly documentation: string;
 }
 
 /** A map constructor: `hash({ key, value, maxEntries })`. */
@@ -86,8 +94,13 @@ export interface MapDefinition {
   readonly value: 'required' | 'none' | 'u32' | 'map' | 'program' | 'optional';
   /** Flags always set: BPF_F_NO_PREALLOC for tries and storages. */
   readonly flags: number;
-  /** Methods in the language and the helper each becomes: lookup → bpf_map_lookup_elem. */
+  /**
+   * Methods in the language and the helper each becomes: lookup → bpf_map_lookup_elem. A method's arguments are the helper's in their
+   * order, without the map. `reserve` takes a layout in place of the size and gives what that holds.
+   */
   readonly methods: Readonly<Record<string, string>>;
+  /** What a look-up gives where that is not the value: a socket (a catalogue name: bpf_sock, bpf_xdp_sock). */
+  readonly lookupStruct?: string;
   readonly since: string;
 }
 
@@ -148,6 +161,8 @@ export interface TypeDefinition {
 /** What the compiler itself gives meaning to. The reference describes each. */
 export interface IntrinsicDefinition {
   readonly kind: 'intrinsic';
+  /** For `array`, which is a type with (element, length) and this map with an object. */
+  readonly map?: MapDefinition;
   readonly name: /** Types: struct({…}), packed({…}), union({…}), kernelStruct('task_struct', {…}), array(u8, 6), pointer(T). */
     | 'struct'
     | 'packed'
@@ -155,6 +170,10 @@ export interface IntrinsicDefinition {
     | 'kernelStruct'
     | 'array'
     | 'pointer'
+    /** A field's type in a struct: bits(u8, 4). */
+    | 'bits'
+    /** slice(memory, length): of memory passed to a helper only the first `length` bytes; the length may be a variable. */
+    | 'slice'
     /** packet(context, Struct, offset): the bytes of the packet there, or null where it ends before. */
     | 'packet'
     /** packetEnd… length of what is linear: packetLength(context). */

@@ -1,0 +1,107 @@
+/**
+ * Room `bpf`: the contexts of programs that see packets: struct xdp_md, struct __sk_buff (tc, cgroup skb, sockets, tunnels, flow
+ * dissector) and struct sk_reuseport_md, with the kernel's field names (include/uapi/linux/bpf.h).
+ *
+ * A newcomer would get wrong: which fields of __sk_buff may be read or written depends on the program type (net/core/filter.c,
+ * *_is_valid_access). What stands here is what the widest of them, tc, allows; the verifier says no to the others.
+ */
+import type { Value } from '../layout.ts';
+import { be16, be32, u8, u32, u64 } from '../numbers.ts';
+import { arrayOf as array } from '../structs.ts';
+import {
+  context,
+  mayPointTo,
+  mayWrite,
+  type PacketPointer,
+  packetBegin,
+  packetEnd,
+  pointsTo,
+  widePacketBegin,
+  widePacketEnd,
+} from './context.ts';
+import { bpf_flow_keys, bpf_sock } from './sockets.ts';
+
+/** What `packet()` takes: the context of a program that may read its packet directly. */
+export interface PacketContext {
+  readonly data: PacketPointer;
+  readonly data_end: PacketPointer;
+}
+
+/** A packet at the driver, before the kernel made an skb of it. */
+export type xdp_md = Value<typeof xdp_md>;
+export const xdp_md = context('xdp_md', {
+  data: packetBegin,
+  data_end: packetEnd,
+  /** Where metadata for tc begins, in front of `data` (bpf_xdp_adjust_meta). */
+  data_meta: packetBegin,
+  ingress_ifindex: u32,
+  rx_queue_index: u32,
+  /** Only in programs of a device map. */
+  egress_ifindex: u32,
+});
+
+/** A packet in the stack. Multi-byte fields are in the host's order: `context.protocol === ETH_P_IP`. */
+export type __sk_buff = Value<typeof __sk_buff>;
+export const __sk_buff = context('__sk_buff', {
+  /** The whole packet's bytes, linear or not. */
+  len: u32,
+  /** PACKET_HOST and kin. */
+  pkt_type: u32,
+  mark: mayWrite(u32),
+  queue_mapping: mayWrite(u32),
+  /** ETH_P_*. The kernel has 4 bytes here, of which the first 2 matter. */
+  protocol: be16,
+  vlan_present: u32,
+  vlan_tci: u32,
+  vlan_proto: be16,
+  priority: mayWrite(u32),
+  ingress_ifindex: u32,
+  ifindex: u32,
+  tc_index: mayWrite(u32),
+  /** 20 bytes of the program's own, until the next layer takes them. */
+  cb: mayWrite(array(u32, 5)),
+  hash: u32,
+  tc_classid: mayWrite(u32),
+  data: packetBegin,
+  data_end: packetEnd,
+  napi_id: u32,
+  family: u32,
+  remote_ip4: be32,
+  local_ip4: be32,
+  remote_ip6: array(be32, 4),
+  local_ip6: array(be32, 4),
+  /** In the host's order here; the kernel keeps it in network order. */
+  remote_port: be32,
+  local_port: u32,
+  data_meta: packetBegin,
+  /** Only in flow dissectors. */
+  flow_keys: pointsTo(bpf_flow_keys, 'bpf_flow_keys'),
+  /** Nanoseconds. */
+  tstamp: mayWrite(u64),
+  wire_len: u32,
+  gso_segs: u32,
+  sk: mayPointTo(bpf_sock, 'bpf_sock'),
+  gso_size: u32,
+  tstamp_type: u8,
+  hwtstamp: u64,
+});
+
+/** Helpers that take an skb take it from any program that has one, whether or not it may read the bytes directly. */
+export type SocketBuffer = Omit<__sk_buff, 'data' | 'data_end' | 'data_meta' | 'flow_keys'>;
+
+/** A datagram or SYN for which a socket of a reuseport group is chosen. The packet begins with the TCP or UDP header. */
+export type sk_reuseport_md = Value<typeof sk_reuseport_md>;
+export const sk_reuseport_md = context('sk_reuseport_md', {
+  data: widePacketBegin,
+  data_end: widePacketEnd,
+  len: u32,
+  /** ETH_P_*. The kernel has 4 bytes here, of which the first 2 matter. */
+  eth_protocol: be16,
+  ip_protocol: u32,
+  bind_inany: u32,
+  /** Of the addresses and ports. */
+  hash: u32,
+  sk: pointsTo(bpf_sock, 'bpf_sock'),
+  /** The socket whose connections move, where the program was called because it closed (sk_reuseport/migrate). */
+  migrating_sk: mayPointTo(bpf_sock, 'bpf_sock'),
+});

@@ -1,0 +1,39 @@
+/**
+ * Room `bpf`: what `*.bpf.ts` programs import. One subject per line; `catalogue.ts` says the same to the compiler.
+ *
+ * A newcomer would get wrong: most of these do nothing in Node. Types, structs, maps and programs describe themselves there, so that a
+ * module of programs can be imported for its types; what only the kernel can do throws.
+ */
+export * from './constants.ts';
+export * from './contexts/messages.ts';
+export * from './contexts/packets.ts';
+export * from './contexts/sockets.ts';
+export * from './contexts/tracing.ts';
+export * from './headers/ethernet.ts';
+export * from './headers/ip.ts';
+export * from './headers/transport.ts';
+export * from './headers/tunnels.ts';
+export * from './helpers/basics.ts';
+export * from './helpers/map-values.ts';
+export * from './helpers/maps.ts';
+export * from './intrinsics.ts';
+export type {
+  Elements,
+  Flags,
+  Kernel,
+  Layout,
+  Reference,
+  Stored,
+  StructLayout,
+  Value,
+} from './layout.ts';
+export * from './maps/buffers.ts';
+export * from './maps/storages.ts';
+export * from './maps/tables.ts';
+export * from './maps/targets.ts';
+export type * from './maps/types.ts';
+export * from './numbers.ts';
+export * from './programs/packets.ts';
+export type { Program } from './programs/program.ts';
+export { bits, kernelStruct, packed, pointer, struct, union } from './structs.ts';
+export * from './uapi-structs.ts';
