@@ -6,7 +6,7 @@
 import { colour } from './colour.ts';
 import { findInterference } from './interference.ts';
 import { findLiveness, type Liveness } from './liveness.ts';
-import { findLoops } from './loops.ts';
+import { findFrequencies } from './loops.ts';
 import { type MachineFunction, number, postorder } from './machine.ts';
 import { copyOperands, removeUnread } from './operands.ts';
 import { findCosts, spill } from './spill.ts';
@@ -25,7 +25,7 @@ export interface Allocation {
 export function allocate(target: MachineFunction): Allocation {
   target.blocks = postorder(target).reverse();
   number(target);
-  findLoops(target);
+  findFrequencies(target);
   removeUnread(target);
   copyOperands(target);
   const temporary = new Set<number>();

@@ -64,7 +64,7 @@ export class Code {
       index: this.result.blocks.length,
       instructions: [],
       end: { kind: 'exit', location: null },
-      depth: 0,
+      frequency: 1,
     };
     this.result.blocks.push(block);
     return block;

@@ -50,9 +50,6 @@ export class Interference {
   }
 }
 
-/** Expected runs of a block within `depth` loops. */
-export const weightOf = (depth: number): number => 10 ** Math.min(depth, 6);
-
 /** Builds the graph. */
 export function findInterference(target: MachineFunction, liveness: Liveness): Interference {
   const graph = new Interference(target.registers);
@@ -63,7 +60,7 @@ export function findInterference(target: MachineFunction, liveness: Liveness): I
       live.add(register);
       graph.present[register] = 1;
     });
-    const weight = weightOf(block.depth);
+    const weight = block.frequency;
     for (let at = block.instructions.length - 1; at >= 0; at--) {
       const instruction = block.instructions[at];
       connectAll(graph, live, instruction);

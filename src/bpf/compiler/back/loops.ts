@@ -1,39 +1,81 @@
 /**
- * Room `bpf`: how many loops are around each block, by which allocation and layout guess what runs often.
+ * Room `bpf`: how often each block is expected to run, by which allocation and layout weigh one place against another.
  *
- * A newcomer would get wrong: an edge back to a block that is still being visited makes a loop. That is true of the structured
- * code that TypeScript's statements give; other code would only be guessed at less well.
+ * A newcomer would get wrong: nobody knows. A loop is taken to run ten times, a way that leads straight out of the function to be the
+ * rarer one. An edge back to a block that is still being visited makes a loop, which is true of structured code; other code is
+ * only guessed at less well.
  */
-import { type MachineBlock, type MachineFunction, successors } from './machine.ts';
+import { type MachineBlock, type MachineFunction, postorder, successors } from './machine.ts';
 
-/** Sets `depth` of every block, and gives the heads of loops with the blocks that belong to each. */
-export function findLoops(target: MachineFunction): Map<MachineBlock, Set<MachineBlock>> {
-  const loops = new Map<MachineBlock, Set<MachineBlock>>();
+const RUNS_OF_LOOP = 10;
+const OUT_OF_LOOP = 1 / RUNS_OF_LOOP;
+const OUT_OF_FUNCTION = 0.25;
+
+/** Sets `frequency` of every block; 1 is once for each call of the function. */
+export function findFrequencies(target: MachineFunction): void {
+  const back = backEdges(target);
+  const loops = findLoops(target, back);
+  for (const block of target.blocks) block.frequency = 0;
+  target.blocks[0].frequency = 1;
+  for (const block of postorder(target).reverse()) {
+    if (loops.has(block)) block.frequency *= RUNS_OF_LOOP;
+    const next = successors(block);
+    const first = next.length === 2 ? chanceOfFirst(block, next[0], next[1], loops) : 1;
+    for (const [index, successor] of next.entries()) {
+      if (back.get(successor)?.has(block) === true) continue;
+      successor.frequency += block.frequency * (index === 0 ? first : 1 - first);
+    }
+  }
+}
+
+function chanceOfFirst(
+  block: MachineBlock,
+  first: MachineBlock,
+  second: MachineBlock,
+  loops: ReadonlyMap<MachineBlock, ReadonlySet<MachineBlock>>,
+): number {
+  for (const members of loops.values()) {
+    if (!members.has(block) || members.has(first) === members.has(second)) continue;
+    return members.has(first) ? 1 - OUT_OF_LOOP : OUT_OF_LOOP;
+  }
+  if (leavesSoon(first) === leavesSoon(second)) return 0.5;
+  return leavesSoon(first) ? OUT_OF_FUNCTION : 1 - OUT_OF_FUNCTION;
+}
+
+/** Whether the block ends the function, by itself or in the next one. */
+function leavesSoon({ end }: MachineBlock): boolean {
+  return end.kind === 'exit' || (end.kind === 'jump' && end.target.end.kind === 'exit');
+}
+
+type BackEdges = Map<MachineBlock, Set<MachineBlock>>;
+
+/** The blocks of each loop by its head. */
+function findLoops(target: MachineFunction, back: BackEdges): Map<MachineBlock, Set<MachineBlock>> {
   const predecessors = new Map<MachineBlock, MachineBlock[]>();
   for (const block of target.blocks) {
-    block.depth = 0;
     for (const successor of successors(block)) {
       const known = predecessors.get(successor);
       if (known === undefined) predecessors.set(successor, [block]);
       else known.push(block);
     }
   }
-  for (const [from, head] of backEdges(target)) {
-    const members = loops.get(head) ?? new Set([head]);
-    loops.set(head, members);
-    const open = [from];
+  const loops = new Map<MachineBlock, Set<MachineBlock>>();
+  for (const [head, latches] of back) {
+    const members = new Set([head]);
+    const open = [...latches];
     for (let block = open.pop(); block !== undefined; block = open.pop()) {
       if (members.has(block)) continue;
       members.add(block);
       open.push(...(predecessors.get(block) ?? []));
     }
+    loops.set(head, members);
   }
-  for (const members of loops.values()) for (const block of members) block.depth++;
   return loops;
 }
 
-function backEdges(target: MachineFunction): [MachineBlock, MachineBlock][] {
-  const found: [MachineBlock, MachineBlock][] = [];
+/** From where each head of a loop is jumped back to. */
+function backEdges(target: MachineFunction): BackEdges {
+  const found: BackEdges = new Map();
   const state = new Map<MachineBlock, 'open' | 'done'>([[target.blocks[0], 'open']]);
   const path: { block: MachineBlock; next: number }[] = [{ block: target.blocks[0], next: 0 }];
   for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
@@ -42,7 +84,9 @@ function backEdges(target: MachineFunction): [MachineBlock, MachineBlock][] {
       state.set(top.block, 'done');
       path.pop();
     } else if (state.get(successor) === 'open') {
-      found.push([top.block, successor]);
+      const known = found.get(successor);
+      if (known === undefined) found.set(successor, new Set([top.block]));
+      else known.add(top.block);
     } else if (!state.has(successor)) {
       state.set(successor, 'open');
       path.push({ block: successor, next: 0 });

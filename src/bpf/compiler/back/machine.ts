@@ -93,8 +93,8 @@ export interface MachineBlock {
   index: number;
   instructions: MachineInstruction[];
   end: MachineEnd;
-  /** Loops around it. */
-  depth: number;
+  /** Expected runs for each call of the function. */
+  frequency: number;
 }
 
 export interface MachineFunction {

@@ -7,7 +7,6 @@
  */
 import * as abi from '../../../kernel/bpf-abi.ts';
 import type { Interference } from './interference.ts';
-import { weightOf } from './interference.ts';
 import { forEachEndRead, forEachRead } from './liveness.ts';
 import { FRAME, KIND, type MachineFunction, type MachineInstruction, machine, NONE, VIRTUAL } from './machine.ts';
 
@@ -36,7 +35,7 @@ export function findCosts(target: MachineFunction, temporary: ReadonlySet<number
   const costs = new Float64Array(target.registers);
   const repeatable = findRepeatable(target);
   for (const block of target.blocks) {
-    const weight = weightOf(block.depth);
+    const weight = block.frequency;
     const read = (register: number): void => {
       costs[register] += weight;
     };
