@@ -7,7 +7,7 @@
  */
 import { BTF_FUNC_EXTERN, BTF_VAR_GLOBAL_EXTERN } from '../../kernel/btf-abi.ts';
 import { BtfBuilder } from '../object/btf/builder.ts';
-import { addMapDefinition, addStructOps, placeMaps } from '../object/btf/map-definitions.ts';
+import { addMapDefinition, addStructOps, placeMaps, structOpsSection } from '../object/btf/map-definitions.ts';
 import type { BtfPlace } from '../object/btf/records.ts';
 import { accessOf, CORE_KINDS, isEnumKind } from '../object/core-kinds.ts';
 import type {
@@ -113,17 +113,19 @@ class Assembly {
   }
 
   #structOps(maps: readonly MapSpec[]): MapSpec[] {
-    let offset = 0;
-    const places: BtfPlace[] = [];
-    const finished = maps.map((map) => {
-      if (map.value?.kind !== 'struct') throw new RangeError(`struct_ops map ${map.name} has no struct as its value`);
-      const type = addStructOps(this.builder, map, map.value);
-      places.push({ type: this.builder.addVariable(map.name, type), offset, bytes: map.value.bytes });
-      offset += Math.ceil(map.value.bytes / 8) * 8;
-      return { ...map, valueTypeId: type };
-    });
-    const last = places.at(-1);
-    this.builder.addPlaces('.struct_ops', last === undefined ? 0 : last.offset + last.bytes, places);
+    const finished: MapSpec[] = [];
+    for (const name of new Set(maps.map(structOpsSection))) {
+      let offset = 0;
+      const places: BtfPlace[] = [];
+      for (const map of maps.filter((one) => structOpsSection(one) === name)) {
+        if (map.value?.kind !== 'struct') throw new RangeError(`struct_ops map ${map.name} has no struct as its value`);
+        const type = addStructOps(this.builder, map, map.value);
+        places.push({ type: this.builder.addVariable(map.name, type), offset, bytes: map.value.bytes });
+        offset += Math.ceil(map.value.bytes / 8) * 8;
+        finished.push({ ...map, valueTypeId: type });
+      }
+      this.builder.addPlaces(name, offset, places);
+    }
     return finished;
   }
 

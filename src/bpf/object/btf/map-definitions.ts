@@ -5,6 +5,7 @@
  *
  * A newcomer would get wrong: nothing of such a variable's memory is ever read but the addresses in `values`. All numbers are types.
  */
+import { BPF_F_LINK } from '../../../kernel/bpf-attributes.ts';
 import { MAP_TYPES } from '../../../kernel/bpf-names.ts';
 import { type StructType, type Type, VOID } from '../../types.ts';
 import type { MapSpec } from '../spec.ts';
@@ -108,6 +109,11 @@ export function addMapDefinition(builder: BtfBuilder, map: MapSpec): { readonly 
   const keyTypeId = map.key === null ? 0 : builder.addType(map.key);
   const valueTypeId = map.value === null || hasValues(map) ? 0 : builder.addType(map.value);
   return { map: { ...map, keyTypeId, valueTypeId, ...(inner === undefined ? {} : { inner }) }, type };
+}
+
+/** The name of the section that a struct_ops map goes to: those that are attached by a link are apart. */
+export function structOpsSection(map: MapSpec): string {
+  return (map.flags & BPF_F_LINK) === 0 ? '.struct_ops' : '.struct_ops.link';
 }
 
 /**

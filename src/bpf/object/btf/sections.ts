@@ -66,7 +66,7 @@ export function sectionsOf(bytes: Uint8Array): Sections {
   let types = section('types', BTF_HEADER.type_off, BTF_HEADER.type_len);
   const strings = section('strings', BTF_HEADER.str_off, BTF_HEADER.str_len);
   if (types.length % 4 !== 0) throw new BtfError(`BTF types of ${types.length} bytes: no multiple of 4`);
-  if (types.byteOffset % 4 !== 0) types = types.slice();
+  if (types.byteOffset % 4 !== 0) types = Uint8Array.from(types);
   if (strings.length > 0 && strings[strings.length - 1] !== 0) throw new BtfError('BTF strings do not end with a zero');
   return { words: new Uint32Array(types.buffer, types.byteOffset, types.length / 4), strings };
 }
