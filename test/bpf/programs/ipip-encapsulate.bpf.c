@@ -26,7 +26,7 @@ int ipip_encapsulate(struct xdp_md *context)
 	__be32 destination;
 	__u16 length;
 	__u8 tos;
-	__u64 sum = 0;
+	__u32 sum = 0;
 
 	if ((void *)(ip + 1) > end || ethernet->h_proto != bpf_htons(ETH_P_IP))
 		return XDP_PASS;

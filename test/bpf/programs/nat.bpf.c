@@ -21,14 +21,6 @@ static __always_inline __u64 difference(__be32 from, __be32 to)
 	return (__u64)(__u32)~from + to;
 }
 
-static __always_inline __u16 fold32(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
-}
-
 SEC("xdp")
 int nat(struct xdp_md *context)
 {
@@ -58,18 +50,18 @@ int nat(struct xdp_md *context)
 	if (ip->protocol == IPPROTO_TCP) {
 		if ((void *)(tcp + 1) > end)
 			return XDP_DROP;
-		tcp->check = ~fold32((__u16)~tcp->check + both);
+		tcp->check = ~fold_wide((__u16)~tcp->check + both);
 	} else {
 		if ((void *)(udp + 1) > end)
 			return XDP_DROP;
 		/* RFC 768: 0 stands for no checksum, and stays; a sum that comes out as 0 is sent as 0xffff. */
 		if (udp->check) {
-			udp->check = ~fold32((__u16)~udp->check + both);
+			udp->check = ~fold_wide((__u16)~udp->check + both);
 			if (!udp->check)
 				udp->check = 0xffff;
 		}
 	}
-	ip->check = ~fold32((__u16)~ip->check + addresses);
+	ip->check = ~fold_wide((__u16)~ip->check + addresses);
 	ip->daddr = server->address;
 	ports->destination = server->port;
 	return XDP_TX;

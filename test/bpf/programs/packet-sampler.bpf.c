@@ -25,7 +25,7 @@ int packet_sampler(struct xdp_md *context)
 {
 	void *end = (void *)(long)context->data_end;
 	void *data = (void *)(long)context->data;
-	__u32 length = end - data;
+	__u64 length = end - data;
 	struct sample *sample;
 	__u64 number;
 

@@ -53,18 +53,23 @@ struct counters {
 };
 
 /* Folds a sum of 16-bit words into 16 bits (RFC 1071). */
-static __always_inline __u16 fold(__u64 sum)
+static __always_inline __u16 fold(__u32 sum)
 {
 	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
 	return (__u16)((sum & 0xffff) + (sum >> 16));
+}
+
+/* The same for sums of up to 34 bits, as those of 32-bit words are. */
+static __always_inline __u16 fold_wide(__u64 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return fold((__u32)sum);
 }
 
 /* The checksum after one 16-bit word changed (RFC 1624, equation 3). */
 static __always_inline __u16 update_checksum(__u16 checksum, __u16 from, __u16 to)
 {
-	return ~fold((__u64)(__u16)~checksum + (__u16)~from + to);
+	return ~fold((__u16)~checksum + (__u16)~from + to);
 }
 
 static __always_inline void swap_addresses(struct ethhdr *ethernet)

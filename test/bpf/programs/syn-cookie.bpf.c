@@ -85,7 +85,8 @@ static __always_inline int answer(struct xdp_md *context, struct ethhdr *etherne
 	__u32 before = context->data_end - context->data;
 	__be32 address = ip->saddr;
 	__be16 source = tcp->source;
-	__u64 sum = 0;
+	__u32 words = 0;
+	__u64 sum;
 
 	swap_addresses(ethernet);
 	ip->saddr = ip->daddr;
@@ -96,8 +97,8 @@ static __always_inline int answer(struct xdp_md *context, struct ethhdr *etherne
 	ip->ttl = 64;
 	ip->check = 0;
 	for (int i = 0; i < 10; i++)
-		sum += ((__u16 *)ip)[i];
-	ip->check = ~fold(sum);
+		words += ((__u16 *)ip)[i];
+	ip->check = ~fold(words);
 
 	tcp->source = tcp->dest;
 	tcp->dest = source;
@@ -110,8 +111,7 @@ static __always_inline int answer(struct xdp_md *context, struct ethhdr *etherne
 	tcp->urg_ptr = 0;
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)tcp, sizeof(*tcp), 0);
 	sum += (__u64)ip->saddr + ip->daddr + bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(*tcp));
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	tcp->check = ~fold(sum);
+	tcp->check = ~fold_wide(sum);
 	note(SENT);
 	if (bpf_xdp_adjust_tail(context, (int)(length - before)))
 		return XDP_DROP;

@@ -19,7 +19,8 @@ int tcp_reset(struct xdp_md *context)
 	__u32 length = sizeof(*ethernet) + sizeof(*ip) + sizeof(*tcp);
 	__u32 consumed;
 	__be32 address;
-	__u64 sum = 0;
+	__u32 words = 0;
+	__u64 sum;
 	__be16 port;
 	__u64 *hits;
 
@@ -46,8 +47,8 @@ int tcp_reset(struct xdp_md *context)
 	ip->ttl = 64;
 	ip->check = 0;
 	for (int i = 0; i < 10; i++)
-		sum += ((__u16 *)ip)[i];
-	ip->check = ~fold(sum);
+		words += ((__u16 *)ip)[i];
+	ip->check = ~fold(words);
 
 	tcp->dest = tcp->source;
 	tcp->source = port;
@@ -66,8 +67,7 @@ int tcp_reset(struct xdp_md *context)
 	tcp->urg_ptr = 0;
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)tcp, sizeof(*tcp), 0);
 	sum += (__u64)ip->saddr + ip->daddr + bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(*tcp));
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	tcp->check = ~fold(sum);
+	tcp->check = ~fold_wide(sum);
 	if (bpf_xdp_adjust_tail(context, (int)(length - (context->data_end - context->data))))
 		return XDP_DROP;
 	return XDP_TX;
