@@ -29,7 +29,7 @@ export interface UringOptions extends ArenaOptions {
   readonly entries?: number;
   /** Completion entries. Default 8 for each submission entry. */
   readonly completionEntries?: number;
-  /** Blocks that wait in the kernel for bytes to arrive, a power of two. Default 512. */
+  /** Most blocks that wait in the kernel for bytes to arrive, a power of two. Default 256; `ReceiveShare` says how many do. */
   readonly receiveBlocks?: number;
   /**
    * How long a busy ring gathers completions before it wakes the thread, in µs; 0 for never. Default 30. Fewer wake-ups cost
@@ -121,7 +121,7 @@ export class UringOperations {
       ? Math.max(wanted, QUICK_SEND_MAX_BYTES + 1)
       : Number.POSITIVE_INFINITY;
     this.reason = options.reason ?? 'chosen by the program';
-    const receiveBlocks = Math.min(options.receiveBlocks ?? 512, 1 << (31 - Math.clz32(arena.blocks >> 1)));
+    const receiveBlocks = Math.min(options.receiveBlocks ?? 256, 1 << (31 - Math.clz32(arena.blocks >> 1)));
     const mapped = this.features.bufferRing;
     this.group = new BufferGroup(ring, 0, arena.address, arena.blockSize, receiveBlocks, mapped);
     this.share = new ReceiveShare(receiveBlocks);
