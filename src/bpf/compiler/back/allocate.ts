@@ -4,6 +4,7 @@
  * A newcomer would get wrong: the second round starts from nothing. Registers of the first are forgotten, since code was added.
  */
 import { colour } from './colour.ts';
+import { hoist } from './hoist.ts';
 import { findInterference } from './interference.ts';
 import { findLiveness, type Liveness } from './liveness.ts';
 import { findFrequencies } from './loops.ts';
@@ -23,6 +24,9 @@ export interface Allocation {
 
 /** Gives every register of the function a machine register. Instructions keep the virtual ones. */
 export function allocate(target: MachineFunction): Allocation {
+  target.blocks = postorder(target).reverse();
+  number(target);
+  hoist(target);
   target.blocks = postorder(target).reverse();
   number(target);
   findFrequencies(target);

@@ -33,6 +33,29 @@ export function divideSigned(code: Code, cpu: 3 | 4, { remainder, bits, def, lef
   negateWhere(code, bits, sign, def, quotient);
 }
 
+/** Writes def = left / number or left % number, where the number's magnitude fits in an instruction. Breaks the block. */
+export function divideSignedBy(code: Code, division: Omit<Division, 'right'>, number: number): void {
+  const { remainder, bits, def, left } = division;
+  const negative = code.newBlock();
+  const positive = code.newBlock();
+  const next = code.newBlock();
+  const operation = remainder ? abi.BPF_MOD : abi.BPF_DIV;
+  const isTurned = !remainder && number < 0;
+  code.branchImmediate('slt', bits, left, 0, [negative, positive]);
+  for (const block of [positive, negative]) {
+    code.enter(block);
+    let from = left;
+    if (block === negative) {
+      from = code.fresh();
+      code.aluImmediate(bits, abi.BPF_NEG, from, left, 0);
+    }
+    code.aluImmediate(bits, operation, def, from, Math.abs(number));
+    if ((block === negative) !== isTurned) code.aluImmediate(bits, abi.BPF_NEG, def, def, 0);
+    code.jump(next);
+  }
+  code.enter(next);
+}
+
 function magnitude(code: Code, bits: 32 | 64, from: number): number {
   const result = code.fresh();
   negateWhere(code, bits, from, result, from);

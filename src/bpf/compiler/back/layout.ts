@@ -5,9 +5,21 @@
  * A newcomer would get wrong: a conditional jump costs the same taken or not; only a jump that stands alone is a whole instruction of
  * waste. So it does not matter which side of a branch comes next, as long as one of them does.
  */
+import * as abi from '../../../kernel/bpf-abi.ts';
+import { evaluateCondition } from '../passes/evaluate.ts';
 import type { Allocation } from './allocate.ts';
 import { findFrequencies } from './loops.ts';
-import { inverse, KIND, type MachineBlock, type MachineFunction, postorder, successors } from './machine.ts';
+import {
+  inverse,
+  KIND,
+  type MachineBlock,
+  type MachineFunction,
+  type MachineInstruction,
+  NONE,
+  postorder,
+  successors,
+  VIRTUAL,
+} from './machine.ts';
 
 /** Instructions up to which a block is repeated in the place of a jump to it. */
 const REPEATED_MAX = 6;
@@ -25,9 +37,11 @@ export function layOut(target: MachineFunction, allocation: Allocation): void {
   for (let round = 0; round < ROUNDS_MAX; round++) {
     order(target);
     if (!repeatShort(target)) break;
+    answerKnown(target, allocation);
     skipEmpty(target);
   }
   order(target);
+  shareEnds(target, allocation);
 }
 
 /** Where control ends up that comes to this block: past blocks that only jump. */
@@ -122,4 +136,48 @@ function fallsOf(target: MachineFunction): { readonly from: MachineBlock; readon
     if (inverse[end.condition] !== undefined) add(end.whenTrue, (frequency * end.whenTrue.frequency) / total / 2);
   }
   return falls.sort((a, b) => b.weight - a.weight);
+}
+
+/** Settles branches on a number that the block itself has just made, as at the first test of a loop. */
+function answerKnown(target: MachineFunction, allocation: Allocation): void {
+  for (const block of target.blocks) {
+    const { end } = block;
+    if (end.kind !== 'branch' || end.second !== NONE) continue;
+    const register = allocation.of[end.first];
+    const made = block.instructions.findLast(({ def, writes }) => {
+      return (def !== NONE && allocation.of[def] === register) || (writes & (1 << register)) !== 0;
+    });
+    if (made === undefined || made.opcode !== (abi.BPF_ALU64 | abi.BPF_MOV | abi.BPF_K) || made.core !== null) continue;
+    const holds = evaluateCondition(end.condition, end.bits, BigInt(made.immediate), BigInt(end.immediate));
+    block.end = { kind: 'jump', location: end.location, target: holds ? end.whenTrue : end.whenFalse };
+  }
+}
+
+/** Lets branches to equal blocks that end the function lead to one of them. Nothing more is executed, and the program is shorter. */
+function shareEnds(target: MachineFunction, allocation: Allocation): void {
+  const known = new Map<string, MachineBlock>();
+  const shared = new Map<MachineBlock, MachineBlock>();
+  for (const block of target.blocks) {
+    if (block.end.kind !== 'exit') continue;
+    const key = block.instructions.map((one) => textOf(one, allocation)).join('\n');
+    const first = known.get(key);
+    if (first === undefined) known.set(key, block);
+    else shared.set(block, first);
+  }
+  if (shared.size === 0) return;
+  for (const [index, { end }] of target.blocks.entries()) {
+    if (end.kind !== 'branch') continue;
+    const next = target.blocks[index + 1];
+    if (end.whenTrue !== next) end.whenTrue = shared.get(end.whenTrue) ?? end.whenTrue;
+    if (end.whenFalse !== next) end.whenFalse = shared.get(end.whenFalse) ?? end.whenFalse;
+  }
+  const reached = new Set(postorder(target));
+  target.blocks = target.blocks.filter((block) => reached.has(block));
+}
+
+function textOf(one: MachineInstruction, { of }: Allocation): string {
+  const { opcode, def, tied, first, second, offset, immediate, nextImmediate, pseudo, relocation, core } = one;
+  const registers = [def, tied, first, second].map((register) => (register < VIRTUAL ? register : of[register]));
+  const numbers = [opcode, ...registers, offset, immediate, nextImmediate, pseudo].join(' ');
+  return core === null ? `${numbers} ${relocation?.kind} ${relocation?.symbol} ${relocation?.addend}` : `core ${def}`;
 }

@@ -50,7 +50,7 @@ function leavesSoon({ end }: MachineBlock): boolean {
 type BackEdges = Map<MachineBlock, Set<MachineBlock>>;
 
 /** The blocks of each loop by its head. */
-function findLoops(target: MachineFunction, back: BackEdges): Map<MachineBlock, Set<MachineBlock>> {
+export function findLoops(target: MachineFunction, back = backEdges(target)): Map<MachineBlock, Set<MachineBlock>> {
   const predecessors = new Map<MachineBlock, MachineBlock[]>();
   for (const block of target.blocks) {
     for (const successor of successors(block)) {

@@ -142,8 +142,8 @@ export class Memory {
   }
 }
 
-/** `address` as an address and a number of bytes behind it. */
-function constantStep(address: Value): { readonly from: Value; readonly bytes: number } | null {
+/** `address` as an address and a number of bytes behind it; null where it is no such sum. */
+export function constantStep(address: Value): { readonly from: Value; readonly bytes: number } | null {
   if (address.kind !== 'binary' || address.bits !== 64) return null;
   const { operator, left, right } = address;
   if (operator !== 'add' && operator !== 'sub') return null;

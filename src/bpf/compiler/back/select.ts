@@ -20,10 +20,10 @@ import type {
 } from '../ir.ts';
 import { operandsOf, terminatorOperands } from '../ir.ts';
 import { Code, fits, isRepeatable } from './code.ts';
-import { divideSigned } from './division.ts';
+import { divideSigned, divideSignedBy } from './division.ts';
 import { comparedBy, Facts } from './facts.ts';
 import { CALL_WRITES, KIND, type MachineBlock, type MachineFunction, machine, swapped } from './machine.ts';
-import { Memory } from './memory.ts';
+import { constantStep, Memory } from './memory.ts';
 import { lowerPhis } from './phis.ts';
 import { layOutStack } from './stack.ts';
 
@@ -47,6 +47,9 @@ const codes = {
 const commutative = new Set(['add', 'mul', 'and', 'or', 'xor']);
 const shifts = new Set(['shl', 'lshr', 'ashr']);
 const divisions = new Set(['udiv', 'umod', 'sdiv', 'smod']);
+
+/** The only number of an instruction whose opposite does not fit in one. */
+const IMMEDIATE_MIN = -(1n << 31n);
 
 /** Options of {@link select}. */
 export interface SelectOptions {
@@ -221,6 +224,7 @@ class Selector {
     const { operator, bits } = value;
     const code = this.#code;
     const number = bits === 32 ? BigInt.asIntN(32, whole) : whole;
+    if (bits === 64 && (operator === 'add' || operator === 'sub') && this.#addBoth(value, left, number)) return true;
     if (shifts.has(operator)) {
       const count = Number(BigInt.asUintN(6, whole)) & (bits - 1);
       // A shift by 0 of 32 bits still clears the high half.
@@ -244,12 +248,30 @@ class Selector {
     }
     if (!fits(number)) return false;
     if (operator === 'sdiv' || operator === 'smod') {
-      if (this.#cpu === 3) return false;
+      if (this.#cpu === 3) {
+        if (number === IMMEDIATE_MIN) return false;
+        const division = { remainder: operator === 'smod', bits, def: code.registerOf(value), left: this.#use(left) };
+        divideSignedBy(code, division, Number(number));
+        return true;
+      }
       const which = operator === 'sdiv' ? abi.BPF_DIV : abi.BPF_MOD;
       code.aluImmediate(bits, which, code.registerOf(value), this.#use(left), Number(number), 1);
       return true;
     }
     code.aluImmediate(bits, codes[operator], code.registerOf(value), this.#use(left), Number(number));
+    return true;
+  }
+
+  /**
+   * Adds to an address to which another number was added: one addition of both, and the one between is perhaps not needed. Numbers
+   * are left alone: the verifier may have learned about the one between.
+   */
+  #addBoth(value: Binary, left: Value, number: bigint): boolean {
+    const step = value.space === 'scalar' ? null : constantStep(left);
+    if (step === null) return false;
+    const sum = BigInt(step.bytes) + (value.operator === 'add' ? number : -number);
+    if (sum === 0n || !fits(sum)) return false;
+    this.#code.aluImmediate(64, abi.BPF_ADD, this.#code.registerOf(value), this.#use(step.from), Number(sum));
     return true;
   }
 
