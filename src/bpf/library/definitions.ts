@@ -33,7 +33,12 @@ export type HelperParameter =
   | { readonly kind: 'memory'; readonly name: string; readonly writes: boolean; readonly nullable: boolean }
   /** Memory of a known type, without a size: struct bpf_fib_lookup has one of its own; `bytes` 0: any struct or integer. */
   | { readonly kind: 'struct'; readonly name: string; readonly bytes: number; readonly writes: boolean }
-  /** A pointer into the kernel, a socket, a packet or a dynptr that another helper or context gave. */
+  /** An address to be followed with care (bpf_probe_read_kernel): a number, or a pointer of any kind. */
+  | { readonly kind: 'address'; readonly name: string }
+  /**
+   * A pointer into the kernel, a socket, a packet or a dynptr that another helper or context gave. `struct` null: any of them, and the
+   * context itself.
+   */
   | { readonly kind: 'pointer'; readonly name: string; readonly struct: string | null; readonly nullable: boolean }
   /** An arrow function or a function of the module; becomes a callback. Its parameters in order. */
   | { readonly kind: 'callback'; readonly name: string; readonly parameters: readonly CallbackParameter[] }

@@ -14,8 +14,16 @@ export * from './headers/ip.ts';
 export * from './headers/transport.ts';
 export * from './headers/tunnels.ts';
 export * from './helpers/basics.ts';
+export * from './helpers/checksums.ts';
+export * from './helpers/events.ts';
+export * from './helpers/forwarding.ts';
 export * from './helpers/map-values.ts';
 export * from './helpers/maps.ts';
+export * from './helpers/messages.ts';
+export * from './helpers/packets.ts';
+export * from './helpers/sockets.ts';
+export * from './helpers/system.ts';
+export * from './helpers/tracing.ts';
 export * from './intrinsics.ts';
 export type {
   Elements,

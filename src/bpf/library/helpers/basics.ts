@@ -61,6 +61,7 @@ export const bpf_snprintf: (into: object, format: string, values: object | null)
   '5.13',
   [take.room('into'), take.text('format', false), take.maybeMemory('values')],
   give.i32,
+  GPL,
 );
 
 /** Compares memory with a constant string, as strcmp does. */

@@ -51,6 +51,8 @@ export const take = {
     struct,
     nullable: true,
   }),
+  /** A number or any pointer: it is read with care. */
+  address: { kind: 'address', name: 'address' },
   callback: (...parameters: CallbackParameter[]): HelperParameter => ({
     kind: 'callback',
     name: 'callback',

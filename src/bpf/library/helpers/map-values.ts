@@ -9,7 +9,7 @@ import type { Flags, Kernel, Layout, Stored, Value } from '../layout.ts';
 import type { BpfMap } from '../maps/types.ts';
 import type { i32, u64 } from '../numbers.ts';
 import type { spinLock, timer } from '../uapi-structs.ts';
-import { give, helper, take } from './helper.ts';
+import { GPL, give, helper, take } from './helper.ts';
 
 type Of<K extends Layout, V> = BpfMap<string, K, V>;
 type Storage<V extends Layout> = BpfMap<string, Layout, V>;
@@ -39,6 +39,7 @@ export const bpf_timer_init: (timer: timer, map: BpfMap, flags: Flags) => i32 = 
   '5.15',
   [take.struct('timer', 16), take.map('hash', 'array', 'lru_hash'), take.u64('flags')],
   give.i32,
+  GPL,
 );
 
 /** Says what a timer shall call. */
@@ -51,6 +52,7 @@ export const bpf_timer_set_callback: <K extends Layout, V>(
   '5.15',
   [take.struct('timer', 16), take.callback({ kind: 'map' }, { kind: 'key' }, { kind: 'value' })],
   give.i32,
+  GPL,
 );
 
 /** Starts a timer, in nanoseconds from now, or at a time with BPF_F_TIMER_ABS. */
@@ -60,6 +62,7 @@ export const bpf_timer_start: (timer: timer, nanoseconds: u64, flags?: Flags) =>
   '5.15',
   [take.struct('timer', 16), take.u64('nanoseconds'), take.flags],
   give.i32,
+  GPL,
 );
 
 /** Stops a timer and waits for its callback. 1 where it was running, 0 where not. */
@@ -69,6 +72,7 @@ export const bpf_timer_cancel: (timer: timer) => i32 = helper(
   '5.15',
   [take.struct('timer', 16)],
   give.i32,
+  GPL,
 );
 
 /** Exchanges a pointer to an object of the kernel's that lies in a map's value. Gives the former, to be released, or null. */
