@@ -8,7 +8,12 @@
 import type { IrFunction, IrModule } from '../ir.ts';
 import { tidyControlFlow } from './control-flow.ts';
 import { removeDeadCode, removeUnusedSlots } from './dead-code.ts';
+import { removeDeadStores } from './dead-stores.ts';
+import { removeUnseenBits } from './demanded-bits.ts';
 import { Editor } from './editor.ts';
+import { mergeCopies } from './merge-copies.ts';
+import { mergeStores } from './merge-stores.ts';
+import { promoteSlots } from './promote-slots.ts';
 import { threadJumps } from './thread-jumps.ts';
 import { simplifyValues } from './values.ts';
 
@@ -20,6 +25,11 @@ function optimiseFunction(irFunction: IrFunction): void {
   tidyControlFlow(editor);
   for (let round = 0; round < ROUNDS_MAX; round++) {
     let isChanged = simplifyValues(editor);
+    if (removeUnseenBits(editor)) isChanged = true;
+    if (promoteSlots(editor)) isChanged = true;
+    if (removeDeadStores(editor)) isChanged = true;
+    if (mergeCopies(editor)) isChanged = true;
+    if (mergeStores(editor)) isChanged = true;
     if (removeDeadCode(editor)) isChanged = true;
     if (tidyControlFlow(editor)) isChanged = true;
     if (threadJumps(editor)) isChanged = true;

@@ -1,0 +1,140 @@
+/**
+ * Room `bpf`: which bits of a value anybody looks at, found from its users back, through phis and loops. An extension or a mask of bits
+ * that nobody looks at goes: a loop's counter of 32 bits is not extended to 64 in each turn for a comparison of 32.
+ *
+ * A newcomer would get wrong: afterwards the value has other upper bits than before. So whoever looks at them must be found, and
+ * a value that the verifier bounds is looked at as a whole.
+ */
+import { type IrFunction, type Operation, operandsOf, type Phi, type Terminator, type Value } from '../ir.ts';
+import type { Editor } from './editor.ts';
+import { Knowledge } from './knowledge.ts';
+
+const ALL = 0xffff_ffff_ffff_ffffn;
+const LOW = 0xffff_ffffn;
+
+const lowMask = (bytes: number): bigint => (bytes === 8 ? ALL : (1n << BigInt(bytes * 8)) - 1n);
+
+/** Every bit up to the highest of a mask: what sums and products of low bits depend on. */
+function upTo(mask: bigint): bigint {
+  return mask === 0n ? 0n : (1n << BigInt(mask.toString(2).length)) - 1n;
+}
+
+/** The bits of the operand at `index` that matter where those of `demanded` do of the user's result. */
+function demandOf(user: Exclude<Value, Phi>, index: number, demanded: bigint): bigint {
+  switch (user.kind) {
+    case 'binary': {
+      const width = user.bits === 32 ? LOW : ALL;
+      const wanted = demanded & width;
+      const { operator, right } = user;
+      if (user.space !== 'scalar') return ALL;
+      const count = right.kind === 'constant' ? right.value & BigInt(user.bits - 1) : null;
+      switch (operator) {
+        case 'add':
+        case 'sub':
+        case 'mul':
+          return upTo(wanted);
+        case 'and':
+          return index === 0 && right.kind === 'constant' ? wanted & BigInt.asUintN(64, right.value) : wanted;
+        case 'or':
+        case 'xor':
+          return wanted;
+        case 'shl':
+          if (index === 1) return BigInt(user.bits - 1);
+          return count === null ? upTo(wanted) : wanted >> count;
+        case 'lshr':
+        case 'ashr':
+          if (index === 1) return BigInt(user.bits - 1);
+          if (count === null) return width;
+          // The sign fills what is shifted in.
+          return ((wanted << count) & width) | (operator === 'ashr' ? (width + 1n) >> 1n : 0n);
+        default:
+          return width;
+      }
+    }
+    case 'unary': {
+      const mask = lowMask(user.width);
+      if (user.operator === 'neg') return upTo(demanded & mask);
+      if (user.operator === 'swap' || user.operator === 'zext')
+        return user.operator === 'swap' ? mask : demanded & mask;
+      const isSignWanted = (demanded & ~mask & ALL) !== 0n;
+      return (demanded & mask) | (isSignWanted ? 1n << BigInt(user.width * 8 - 1) : 0n);
+    }
+    case 'compare':
+      return user.bits === 32 ? LOW : ALL;
+    case 'store':
+      return index === 1 ? lowMask(user.width) : ALL;
+    case 'atomic':
+      return index === 0 ? ALL : lowMask(user.width);
+    default:
+      return ALL;
+  }
+}
+
+function endDemand(end: Terminator): bigint {
+  return end.kind === 'branch' && end.bits === 32 ? LOW : ALL;
+}
+
+/** The bits of each value that matter; a value that is not there matters to nobody. */
+function findDemand(irFunction: IrFunction, knowledge: Knowledge): Map<Value, bigint> {
+  const demand = new Map<Value, bigint>();
+  const open: Value[] = [];
+  const ask = (value: Value, mask: bigint): void => {
+    const before = demand.get(value) ?? 0n;
+    const wanted = knowledge.isWatched(value) && mask !== 0n ? ALL : mask;
+    const after = before | wanted;
+    if (after === before) return;
+    demand.set(value, after);
+    open.push(value);
+  };
+  for (const { operations, terminator } of irFunction.blocks) {
+    for (const operation of operations) {
+      const { kind } = operation;
+      const isRoot = kind === 'store' || kind === 'atomic' || kind === 'call' || kind === 'load';
+      if (isRoot)
+        for (const [index, operand] of operandsOf(operation).entries()) ask(operand, demandOf(operation, index, ALL));
+    }
+    if (terminator?.kind === 'branch') {
+      ask(terminator.left, endDemand(terminator));
+      ask(terminator.right, endDemand(terminator));
+    } else if (terminator?.kind === 'return' && terminator.value !== null) ask(terminator.value, ALL);
+  }
+  for (let value = open.pop(); value !== undefined; value = open.pop()) {
+    const wanted = demand.get(value)!;
+    if (value.kind === 'phi') for (const input of value.inputs) ask(input, wanted);
+    else for (const [index, operand] of operandsOf(value).entries()) ask(operand, demandOf(value, index, wanted));
+  }
+  return demand;
+}
+
+/** What an operation may be replaced by where only `demanded` bits of it matter; null for itself. */
+function withoutUnseen(operation: Operation, demanded: bigint): Value | null {
+  if (operation.kind === 'unary' && (operation.operator === 'zext' || operation.operator === 'sext')) {
+    return (demanded & ~lowMask(operation.width)) === 0n ? operation.operand : null;
+  }
+  if (operation.kind !== 'binary' || operation.right.kind !== 'constant' || operation.space !== 'scalar') return null;
+  const number = BigInt.asUintN(64, operation.right.value);
+  const seen = operation.bits === 32 ? demanded & LOW : demanded;
+  if (operation.bits === 32 && seen !== demanded) return null;
+  if (operation.operator === 'and' && (seen & ~number) === 0n) return operation.left;
+  const isNothing = (operation.operator === 'or' || operation.operator === 'xor') && (seen & number) === 0n;
+  return isNothing ? operation.left : null;
+}
+
+/** Leaves out extensions and masks whose effect nobody sees. Whether anything changed. */
+export function removeUnseenBits(editor: Editor): boolean {
+  const knowledge = new Knowledge(editor.function);
+  const demand = findDemand(editor.function, knowledge);
+  let isChanged = false;
+  for (const block of editor.function.blocks) {
+    for (const operation of block.operations) {
+      const demanded = demand.get(operation);
+      if (demanded === undefined || demanded === ALL) continue;
+      const instead = withoutUnseen(operation, demanded);
+      if (instead === null || instead.space !== 'scalar') continue;
+      editor.replace(operation, instead);
+      isChanged = true;
+    }
+  }
+  editor.settle();
+  return isChanged;
+}
