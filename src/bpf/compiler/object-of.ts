@@ -9,7 +9,7 @@ import { BTF_FUNC_EXTERN, BTF_VAR_GLOBAL_EXTERN } from '../../kernel/btf-abi.ts'
 import { BtfBuilder } from '../object/btf/builder.ts';
 import { addMapDefinition, addStructOps, placeMaps, structOpsSection } from '../object/btf/map-definitions.ts';
 import type { BtfPlace } from '../object/btf/records.ts';
-import { accessOf, CORE_KINDS, isEnumKind } from '../object/core-kinds.ts';
+import { accessOf, CORE_KINDS, isEnumKind } from '../object/core/kinds.ts';
 import type {
   CoreRecord,
   DataSection,

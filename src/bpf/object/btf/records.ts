@@ -131,3 +131,12 @@ export const KINDS: readonly BtfKind[] = [
 export class BtfError extends Error {
   override readonly name = 'BtfError';
 }
+
+/**
+ * A name without its flavour: task_struct___old is task_struct. The flavour stands behind exactly three underscores, so that a program
+ * can have several definitions of one kernel type.
+ */
+export function essentialName(name: string): string {
+  const separators = [...name.matchAll(/(?<=[^_])___(?=[^_])/g)];
+  return name.slice(0, separators.at(-1)?.index ?? name.length);
+}

@@ -6,7 +6,7 @@
  * is a BtfError of the call that meets it, and ids may form a circle: who follows them needs a bound (`resolve` has one).
  */
 import { decodeRecord } from './decode-record.ts';
-import { BtfError, type BtfKind, type BtfModifier, type BtfType, KINDS } from './records.ts';
+import { BtfError, type BtfKind, type BtfModifier, type BtfType, essentialName, KINDS } from './records.ts';
 import { indexRecords, sectionsOf } from './sections.ts';
 
 /** How many modifiers `resolve` follows before it calls them a circle. The kernel refuses chains longer than 32. */
@@ -154,10 +154,8 @@ export class Btf {
    * (Documentation/bpf/libbpf, “CO-RE”).
    */
   byEssentialName(name: string): readonly number[] {
-    const prefix = `${name}___`;
-    return [name, ...this.#flavouredNames().filter((full) => full.startsWith(prefix))].flatMap((full) =>
-      this.byName(full),
-    );
+    const flavours = this.#flavouredNames().filter((full) => full !== name && essentialName(full) === name);
+    return [name, ...flavours].flatMap((full) => this.byName(full));
   }
 
   /** Names with three underscores in them, found in one pass: the kernel has few. */

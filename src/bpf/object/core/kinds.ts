@@ -18,9 +18,9 @@ import {
   BPF_CORE_TYPE_ID_TARGET,
   BPF_CORE_TYPE_MATCHES,
   BPF_CORE_TYPE_SIZE,
-} from '../../kernel/btf-abi.ts';
-import type { CoreRelocation } from '../compiler/ir.ts';
-import type { StructType, Type } from '../types.ts';
+} from '../../../kernel/btf-abi.ts';
+import type { CoreRelocation } from '../../compiler/ir.ts';
+import type { StructType, Type } from '../../types.ts';
 
 /** The kernel's numbers of the compiler's questions. */
 export const CORE_KINDS: Readonly<Record<CoreRelocation['kind'], number>> = {
