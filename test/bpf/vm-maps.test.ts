@@ -10,8 +10,8 @@ import {
   type Instruction,
   loadProgram,
   Machine,
-  type MapSpec,
   VmMap,
+  type VmMapSpec,
   type World,
 } from '../../src/bpf/index.ts';
 import { ERRNO } from '../../src/kernel/errno.ts';
@@ -19,13 +19,13 @@ import { KernelError } from '../../src/kernel/error.ts';
 import { kernelSkip } from '../support/bpf.ts';
 import { type RandomSource, randomSource } from '../support/random.ts';
 
-const specs: readonly MapSpec[] = [
+const specs: readonly VmMapSpec[] = [
   { type: 'hash', keySize: 4, valueSize: 8, maxEntries: 8 },
   { type: 'array', keySize: 4, valueSize: 8, maxEntries: 8 },
   { type: 'lpm_trie', keySize: 8, valueSize: 8, maxEntries: 12 },
 ];
 
-function randomKey(random: RandomSource, { type }: MapSpec): Uint8Array {
+function randomKey(random: RandomSource, { type }: VmMapSpec): Uint8Array {
   if (type !== 'lpm_trie') return Uint8Array.of(random.integer(12), 0, 0, 0);
   const prefix = [0, 1, 7, 8, 9, 24, 31, 32, 33][random.integer(9)];
   return Uint8Array.of(prefix, 0, 0, 0, 10, random.integer(2) * 128, 0, random.integer(2));

@@ -104,7 +104,7 @@ test('a looked-up pointer must be compared with null, whether the key is there o
   const maps = new Map([[3, map]]);
   const unchecked = `${lookup}  ldxdw %r0, [%r0]\n  exit`;
   const checked = `${lookup}  mov %r6, %r0\n  jeq %r0, 0, none\n  ldxdw %r0, [%r6]\n  exit\nnone: mov %r0, -1\n  exit`;
-  const expected = /^6: %r0 may be null: map_lookup_elem finds nothing for some key/;
+  const expected = /^6: %r0 may be null: map_lookup_elem finds nothing at times/;
   assert.match(faultOf(unchecked, undefined, { maps }), expected);
   assert.equal(runText(checked, undefined, { maps }), 0xffffffffffffffffn);
 

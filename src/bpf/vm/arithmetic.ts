@@ -37,13 +37,22 @@ function shiftRight(file: Int32Array, d: number, count: number, fill: number): v
   file[d + 1] = count < 32 ? shifted : fill;
 }
 
+/** `d += s` for 64 bits. */
+export function addWide(file: Int32Array, d: number, s: number): void {
+  const low = file[d];
+  const sum = (low + file[s]) | 0;
+  // The sum of two unsigned words is less than either exactly where it was carried.
+  file[d + 1] += file[s + 1] + (sum >>> 0 < low >>> 0 ? 1 : 0);
+  file[d] = sum;
+}
+
 /** `d = d step s` for 64 bits, where `d` and `s` are places in the register file. Moves and additions stand in the machine's loop. */
 export function arithmetic64(file: Int32Array, step: number, d: number, s: number): void {
   switch (step) {
     case STEP.sub64: {
-      const difference = (file[d] >>> 0) - (file[s] >>> 0);
-      file[d + 1] = file[d + 1] - file[s + 1] - (difference < 0 ? 1 : 0);
-      file[d] = difference;
+      const low = file[d];
+      file[d + 1] -= file[s + 1] + (low >>> 0 < file[s] >>> 0 ? 1 : 0);
+      file[d] = (low - file[s]) | 0;
       return;
     }
     case STEP.and64:
@@ -122,7 +131,12 @@ function byteOrder(file: Int32Array, d: number, bits: number, isKept: boolean): 
 }
 
 /** Negation, division, sign-extending moves and byte order. `s` is the place of the operand in the register file. */
-export function rareArithmetic(file: Int32Array, { opcode, offset, immediate }: Instruction, d: number, s: number): void {
+export function rareArithmetic(
+  file: Int32Array,
+  { opcode, offset, immediate }: Instruction,
+  d: number,
+  s: number,
+): void {
   const isWide = (opcode & 7) !== BPF_ALU;
   switch (opcode & 0xf0) {
     case BPF_END:

@@ -5,19 +5,20 @@ import * as abi from '../../kernel/bpf-abi.ts';
 import { WIDE_LOAD } from '../instructions.ts';
 import { VmFault } from './fault.ts';
 import type { Helper } from './helper-call.ts';
-import type { VmMap } from './maps.ts';
+import { VmMap } from './maps.ts';
 import type { Address } from './memory.ts';
 import { type Program, SLOT_WORDS, WORD_OPERAND, WORD_SOURCE } from './program.ts';
-import type { ValueRegions } from './value-regions.ts';
+import type { AnyMap, ValueRegions } from './value-regions.ts';
 
 type Found = NonNullable<ReturnType<Program['at']>>;
 
-function mapAddress(slot: number, found: Found, values: ValueRegions, maps: ReadonlyMap<number, VmMap>): Address {
+function mapAddress(slot: number, found: Found, values: ValueRegions, maps: ReadonlyMap<number, AnyMap>): Address {
   const map = maps.get(found.immediate);
   if (map === undefined) throw new VmFault(slot, found, `names map ${found.immediate}, which the VM was not given`);
   const isValue = found.source === abi.BPF_PSEUDO_MAP_VALUE || found.source === abi.BPF_PSEUDO_MAP_IDX_VALUE;
   if (!isValue) return values.handle(map).address();
-  if (map.spec.type !== 'array') throw new VmFault(slot, found, 'takes the address of a value, which only arrays allow');
+  if (!(map instanceof VmMap) || map.spec.type !== 'array')
+    throw new VmFault(slot, found, 'takes the address of a value, which only arrays allow');
   return values.region(map, 0).address(found.nextImmediate);
 }
 
@@ -26,7 +27,7 @@ export function linkProgram(
   program: Program,
   values: ValueRegions,
   helpers: ReadonlyMap<number, Helper>,
-  maps: ReadonlyMap<number, VmMap>,
+  maps: ReadonlyMap<number, AnyMap>,
 ): void {
   for (let slot = 0; slot < program.slots; slot++) {
     const found = program.at(slot);

@@ -8,14 +8,13 @@
  */
 import * as abi from '../../kernel/bpf-abi.ts';
 import { FRAME_POINTER, type Instruction, REGISTERS } from '../instructions.ts';
-import { arithmetic32, arithmetic64, rareArithmetic } from './arithmetic.ts';
+import { addWide, arithmetic32, arithmetic64, rareArithmetic } from './arithmetic.ts';
 import { holds } from './comparison.ts';
 import { type Place, Violation, VmFault } from './fault.ts';
 import { Frames } from './frames.ts';
 import { type Helper, HelperCall } from './helper-call.ts';
 import { commonHelpers } from './helpers.ts';
 import { linkProgram } from './link.ts';
-import type { VmMap } from './maps.ts';
 import { type Address, AddressSpace } from './memory.ts';
 import { learnRange, NO_PACKET } from './packet-range.ts';
 import {
@@ -32,7 +31,7 @@ import {
 } from './program.ts';
 import { STEP } from './steps.ts';
 import { atomic, load, loadSigned, store } from './transfers.ts';
-import { ValueRegions } from './value-regions.ts';
+import { type AnyMap, ValueRegions } from './value-regions.ts';
 
 const INSTRUCTIONS_MAX = 1_000_000;
 const ARGUMENTS = 0b111110;
@@ -41,7 +40,7 @@ const DONE = -1;
 
 export interface MachineOptions {
   /** Maps by the number that the program's wide loads name (`map_by_fd(3)`, `map_by_idx(3)`). */
-  readonly maps?: ReadonlyMap<number, VmMap>;
+  readonly maps?: ReadonlyMap<number, AnyMap>;
   /** Helpers by number, in place of or beside the common ones. */
   readonly helpers?: ReadonlyMap<number, Helper>;
   /** Instructions that one run may execute: the bound on endless loops. 1,000,000 unless told. */
@@ -80,6 +79,8 @@ export class Machine {
   #left = 0;
   /** Where a helper wants the run to go on in place of returning, or DONE. */
   #tail = DONE;
+  /** The helper that gave the last pointer that may be null. */
+  #giver = 'map_lookup_elem';
 
   /** @throws VmFault for a program that could never run: see `prepare`, and maps or helpers that are not there */
   constructor(instructions: readonly Instruction[], options: MachineOptions = {}) {
@@ -156,50 +157,67 @@ export class Machine {
         const step = code[at];
         const d = code[at + WORD_DESTINATION];
         const s = code[at + WORD_SOURCE];
-        if (step <= STEP.mul32) {
-          if (step === STEP.constant) {
+        switch (step) {
+          case STEP.constant:
             file[d] = s;
             file[d + 1] = code[at + WORD_OPERAND];
-          } else if (step === STEP.move64) {
+            break;
+          case STEP.move64:
             file[d] = file[s];
             file[d + 1] = file[s + 1];
-            if (((marks >>> (s >> 1)) & 1) !== 0) {
-              marks |= code[at + WORD_WRITES];
-              set |= code[at + WORD_WRITES];
-              at = code[at + WORD_NEXT];
+            if (((marks >>> (s >> 1)) & 1) === 0) break;
+            marks |= code[at + WORD_WRITES];
+            set |= code[at + WORD_WRITES];
+            at = code[at + WORD_NEXT];
+            continue;
+          case STEP.add64:
+            addWide(file, d, s);
+            break;
+          case STEP.load8:
+          case STEP.load16:
+          case STEP.load32:
+          case STEP.load64:
+            if (marks !== 0) this.#checkTested(marks, s, at);
+            load(space, file, step, d, s, code[at + WORD_OPERAND]);
+            break;
+          case STEP.store8:
+          case STEP.store16:
+          case STEP.store32:
+          case STEP.store64:
+            if (marks !== 0) this.#checkTested(marks, d, at);
+            store(space, file, step, d, s, code[at + WORD_OPERAND]);
+            break;
+          case STEP.always:
+            break;
+          case STEP.equal64:
+            if (marks !== 0) marks = this.#tested(marks, d, s);
+            at = code[at + (file[d] === file[s] && file[d + 1] === file[s + 1] ? WORD_NEXT : WORD_ELSE)];
+            continue;
+          default: {
+            if (step <= STEP.mul64) {
+              arithmetic64(file, step, d, s);
+              break;
+            }
+            if (step <= STEP.mul32) {
+              file[d] = arithmetic32(step, file[d], file[s]);
+              file[d + 1] = 0;
+              break;
+            }
+            if (step <= STEP.test32) {
+              const isMet = holds(file, step, d, s);
+              if (file[d + 1] === this.packetHigh && step === STEP.below64) learnRange(space, file, d, s, isMet);
+              at = code[at + (isMet ? WORD_NEXT : WORD_ELSE)];
               continue;
             }
-          } else if (step === STEP.add64) {
-            const sum = (file[d] >>> 0) + (file[s] >>> 0);
-            file[d + 1] = file[d + 1] + file[s + 1] + (sum > 0xffffffff ? 1 : 0);
-            file[d] = sum;
-          } else if (step < STEP.move32) {
-            arithmetic64(file, step, d, s);
-          } else {
-            file[d] = arithmetic32(step, file[d], file[s]);
-            file[d + 1] = 0;
-          }
-        } else if (step <= STEP.store64) {
-          if (marks !== 0) this.#checkTested(marks, step <= STEP.load64 ? s : d, at);
-          if (step <= STEP.load64) load(space, file, step, d, s, code[at + WORD_OPERAND]);
-          else store(space, file, step, d, s, code[at + WORD_OPERAND]);
-        } else if (step <= STEP.test32) {
-          if (step !== STEP.always) {
-            if (step === STEP.equal64 && marks !== 0) marks = this.#tested(marks, d, s);
-            const isMet = holds(file, step, d, s);
-            if (file[d + 1] === this.packetHigh && step === STEP.below64) learnRange(space, file, d, s, isMet);
-            at = code[at + (isMet ? WORD_NEXT : WORD_ELSE)];
+            frames.set = set;
+            frames.marks = marks;
+            this.#left = left;
+            const next = this.#rareStep(step, at, d, s);
+            ({ set, marks } = frames);
+            left = this.#left;
+            at = next;
             continue;
           }
-        } else {
-          frames.set = set;
-          frames.marks = marks;
-          this.#left = left;
-          const next = this.#rareStep(step, at, d, s);
-          ({ set, marks } = frames);
-          left = this.#left;
-          at = next;
-          continue;
         }
         set |= code[at + WORD_WRITES];
         marks &= ~code[at + WORD_WRITES];
@@ -262,7 +280,10 @@ export class Machine {
     }
     frames.set = (frames.set & ~ARGUMENTS) | 1;
     frames.marks &= ~(ARGUMENTS | 1);
-    if (this.#call.mayBeNull) frames.marks |= 1;
+    if (this.#call.mayBeNull) {
+      frames.marks |= 1;
+      this.#giver = helper.name;
+    }
     return at + SLOT_WORDS;
   }
 
@@ -270,7 +291,7 @@ export class Machine {
   #checkTested(marks: number, place: number, at: number): void {
     if (((marks >>> (place >> 1)) & 1) === 0) return;
     throw new Violation(
-      `${this.nameOf(place >> 1, at)} may be null: what gave it finds nothing for some key; compare it with 0 first`,
+      `${this.nameOf(place >> 1, at)} may be null: ${this.#giver} finds nothing at times; compare it with 0 first`,
     );
   }
 
@@ -300,7 +321,8 @@ export class Machine {
     const found = this.program.at(slot);
     const place = this.#options.placeOf?.(slot);
     const pointer = found === undefined ? undefined : place?.names[pointerOf(found)];
-    const prefix = pointer === undefined || pointer === null || !/^(reads|writes)/.test(violation.message) ? '' : `${pointer} `;
+    const prefix =
+      pointer === undefined || pointer === null || !/^(reads|writes)/.test(violation.message) ? '' : `${pointer} `;
     return new VmFault(slot, found, prefix + violation.message, place);
   }
 }

@@ -1,14 +1,48 @@
 /**
- * Room `bpf`: maps for the VM: hash, array, their per-CPU forms, and the longest-prefix trie. They hold their values in one
- * block, so that a pointer to a value stays right as long as the map lives, as in the kernel.
+ * Room `bpf`: maps with keys for the VM: arrays, hashes, their per-CPU and LRU forms, the longest-prefix trie, and the maps whose
+ * elements are things of the kernel's (programs, maps, devices, sockets). They hold their values in one block, so that a pointer to a
+ * value stays right as long as the map lives, as in the kernel.
  *
  * A newcomer would get wrong: a deleted value's memory is not cleared; a program that still holds its pointer may read on (in the
  * kernel until the end of its RCU section). And an array's elements are always there: they cannot be deleted.
  */
-import { BPF_ANY, BPF_EXIST, BPF_NOEXIST } from '../../kernel/bpf-abi.ts';
-import { ERRNO } from '../../kernel/errno.ts';
+import { BPF_ANY } from '../../kernel/bpf-abi.ts';
+import { BPF_F_RDONLY_PROG } from '../../kernel/bpf-attributes.ts';
+import { ArrayIndex, HashIndex, type Index, PREFIX_BYTES, SparseIndex, TrieIndex } from './map-index.ts';
 
-export type VmMapType = 'hash' | 'array' | 'percpu_hash' | 'percpu_array' | 'lpm_trie';
+/** Elements that are always there, and whose keys are their numbers. */
+const arrays = ['array', 'percpu_array', 'struct_ops'] as const;
+/** Elements that may be missing, and whose keys are numbers. */
+const sparse = [
+  'prog_array',
+  'perf_event_array',
+  'cgroup_array',
+  'array_of_maps',
+  'devmap',
+  'cpumap',
+  'xskmap',
+  'sockmap',
+  'reuseport_sockarray',
+] as const;
+const hashes = [
+  'hash',
+  'percpu_hash',
+  'lru_hash',
+  'lru_percpu_hash',
+  'hash_of_maps',
+  'devmap_hash',
+  'sockhash',
+  'stack_trace',
+] as const;
+
+export type VmMapType = (typeof arrays)[number] | (typeof sparse)[number] | (typeof hashes)[number] | 'lpm_trie';
+
+const isIn = (list: readonly string[], type: string): boolean => list.includes(type);
+
+/** Whether maps of this type have keys and are a {@link VmMap}. */
+export function isKeyed(type: string): type is VmMapType {
+  return type === 'lpm_trie' || isIn(arrays, type) || isIn(sparse, type) || isIn(hashes, type);
+}
 
 /** What a map shall be. Sizes in bytes. */
 export interface VmMapSpec {
@@ -16,150 +50,18 @@ export interface VmMapSpec {
   readonly keySize: number;
   readonly valueSize: number;
   readonly maxEntries: number;
+  /** BPF_F_*; those that say who may write count. */
+  readonly flags?: number;
   /** CPUs of the per-CPU forms; 2 unless told. */
   readonly cpus?: number;
   readonly name?: string;
 }
 
-/** Bytes before the data of an LPM trie's key: the prefix's length in bits (struct bpf_lpm_trie_key). */
-const PREFIX_BYTES = 4;
-
-/** Finds the slot of a key. Slots are numbers from 0 to maxEntries - 1. */
-interface Index {
-  find(key: Uint8Array): number;
-  /** The slot that `key` has or gets, or -errno. */
-  insert(key: Uint8Array, flags: number): number;
-  remove(key: Uint8Array): number;
-  keys(): Uint8Array[];
-}
-
-function checkFlags(isThere: boolean, flags: number): number {
-  if (flags > BPF_EXIST || flags < BPF_ANY) return -ERRNO.EINVAL;
-  if (isThere && flags === BPF_NOEXIST) return -ERRNO.EEXIST;
-  return !isThere && flags === BPF_EXIST ? -ERRNO.ENOENT : 0;
-}
-
-class ArrayIndex implements Index {
-  readonly #entries: number;
-
-  constructor(entries: number) {
-    this.#entries = entries;
-  }
-
-  find(key: Uint8Array): number {
-    const index = new DataView(key.buffer, key.byteOffset, key.byteLength).getUint32(0, true);
-    return index < this.#entries ? index : -1;
-  }
-
-  insert(key: Uint8Array, flags: number): number {
-    // kernel/bpf/arraymap.c looks at the flags, then at the index; and every element exists already.
-    const slot = this.find(key);
-    if (flags > BPF_EXIST) return -ERRNO.EINVAL;
-    return slot === -1 ? -ERRNO.E2BIG : checkFlags(true, flags) || slot;
-  }
-
-  remove(): number {
-    return -ERRNO.EINVAL;
-  }
-
-  keys(): Uint8Array[] {
-    return Array.from({ length: this.#entries }, (_, index) => new Uint8Array(new Uint32Array([index]).buffer));
-  }
-}
-
-/** Keys as text of one character a byte: the VM is for tests, where a JavaScript Map is fast enough and surely right. */
-const textOf = (key: Uint8Array): string => Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
-
-class HashIndex implements Index {
-  readonly #slots = new Map<string, number>();
-  readonly #free: number[];
-
-  constructor(entries: number) {
-    this.#free = Array.from({ length: entries }, (_, index) => entries - 1 - index);
-  }
-
-  find(key: Uint8Array): number {
-    return this.#slots.get(textOf(key)) ?? -1;
-  }
-
-  insert(key: Uint8Array, flags: number): number {
-    const old = this.find(key);
-    const refused = checkFlags(old !== -1, flags);
-    if (refused !== 0) return refused;
-    if (old !== -1) return old;
-    const slot = this.#free.pop();
-    if (slot === undefined) return -ERRNO.E2BIG;
-    this.#slots.set(textOf(key), slot);
-    return slot;
-  }
-
-  remove(key: Uint8Array): number {
-    const slot = this.find(key);
-    if (slot === -1) return -ERRNO.ENOENT;
-    this.#slots.delete(textOf(key));
-    this.#free.push(slot);
-    return 0;
-  }
-
-  keys(): Uint8Array[] {
-    return [...this.#slots.keys()].map((text) => new Uint8Array(Buffer.from(text, 'latin1')));
-  }
-}
-
-/** A hash of whole prefixes, asked from the longest to the shortest. */
-class TrieIndex implements Index {
-  readonly #prefixes: HashIndex;
-  readonly #bits: number;
-
-  constructor(entries: number, dataBytes: number) {
-    this.#prefixes = new HashIndex(entries);
-    this.#bits = dataBytes * 8;
-  }
-
-  /** The key with its bits after the prefix cleared, or null where the prefix is longer than the data. */
-  #normal(key: Uint8Array, bits: number): Uint8Array | null {
-    if (bits > this.#bits) return null;
-    const normal = key.slice();
-    new DataView(normal.buffer).setUint32(0, bits, true);
-    for (let bit = bits; bit < this.#bits; bit++) normal[PREFIX_BYTES + (bit >> 3)] &= ~(0x80 >> (bit & 7));
-    return normal;
-  }
-
-  #length(key: Uint8Array): number {
-    return new DataView(key.buffer, key.byteOffset, key.byteLength).getUint32(0, true);
-  }
-
-  find(key: Uint8Array): number {
-    const longest = this.#length(key);
-    if (longest > this.#bits) return -1;
-    for (let bits = longest; bits >= 0; bits--) {
-      const slot = this.#prefixes.find(this.#normal(key, bits)!);
-      if (slot !== -1) return slot;
-    }
-    return -1;
-  }
-
-  insert(key: Uint8Array, flags: number): number {
-    const normal = this.#normal(key, this.#length(key));
-    if (normal === null) return -ERRNO.EINVAL;
-    const slot = this.#prefixes.insert(normal, flags);
-    // kernel/bpf/lpm_trie.c answers ENOSPC where a hash answers E2BIG.
-    return slot === -ERRNO.E2BIG ? -ERRNO.ENOSPC : slot;
-  }
-
-  remove(key: Uint8Array): number {
-    const normal = this.#normal(key, this.#length(key));
-    return normal === null ? -ERRNO.EINVAL : this.#prefixes.remove(normal);
-  }
-
-  keys(): Uint8Array[] {
-    return this.#prefixes.keys();
-  }
-}
-
 function indexOf({ type, keySize, maxEntries }: VmMapSpec): Index {
-  if (type === 'array' || type === 'percpu_array') return new ArrayIndex(maxEntries);
-  return type === 'lpm_trie' ? new TrieIndex(maxEntries, keySize - PREFIX_BYTES) : new HashIndex(maxEntries);
+  if (type === 'lpm_trie') return new TrieIndex(maxEntries, keySize);
+  if (isIn(arrays, type)) return new ArrayIndex(maxEntries);
+  if (isIn(sparse, type)) return new SparseIndex(maxEntries);
+  return new HashIndex(maxEntries, keySize, type.startsWith('lru'));
 }
 
 function checkSpec({ type, keySize, valueSize, maxEntries }: VmMapSpec): void {
@@ -167,7 +69,7 @@ function checkSpec({ type, keySize, valueSize, maxEntries }: VmMapSpec): void {
     if (!Number.isInteger(value) || value < 1)
       throw new RangeError(`${label} is ${value}: an integer from 1 is allowed`);
   }
-  if (type.endsWith('array') && keySize !== 4)
+  if ((isIn(arrays, type) || isIn(sparse, type)) && keySize !== 4)
     throw new RangeError(`keySize is ${keySize}: an array's keys have 4 bytes`);
   if (type === 'lpm_trie' && keySize <= PREFIX_BYTES) {
     throw new RangeError(`keySize is ${keySize}: 4 bytes of prefix length and at least 1 of data are needed`);
@@ -180,19 +82,26 @@ export class VmMap {
   readonly cpus: number;
   readonly #index: Index;
   readonly #values: Uint8Array;
+  /** Things that elements stand for, by slot. */
+  readonly #references: unknown[] = [];
 
   /** @throws RangeError for sizes that no map has */
   constructor(spec: VmMapSpec) {
     checkSpec(spec);
     this.spec = spec;
-    this.cpus = spec.type.startsWith('percpu') ? (spec.cpus ?? 2) : 1;
+    this.cpus = spec.type.includes('percpu') ? (spec.cpus ?? 2) : 1;
     this.#index = indexOf(spec);
     this.#values = new Uint8Array(spec.maxEntries * this.cpus * spec.valueSize);
   }
 
-  /** The number of the value that a CPU sees under a key, or -1. Values are numbered over all CPUs. */
-  findValue(key: Uint8Array, cpu: number): number {
-    const slot = this.#index.find(key);
+  /** Whether programs may write values. */
+  get writable(): boolean {
+    return ((this.spec.flags ?? 0) & BPF_F_RDONLY_PROG) === 0;
+  }
+
+  /** The number of the value that a CPU sees under a key `at` bytes into `bytes`, or -1. Values are numbered over all CPUs. */
+  findValue(bytes: Uint8Array, cpu: number, at = 0): number {
+    const slot = this.#index.find(bytes, at);
     return slot === -1 ? -1 : slot * this.cpus + (this.cpus === 1 ? 0 : cpu);
   }
 
@@ -213,23 +122,57 @@ export class VmMap {
     if (value.length !== this.spec.valueSize) {
       throw new RangeError(`the value has ${value.length} bytes, the map's have ${this.spec.valueSize}`);
     }
-    const isNew = this.#index.find(this.#checked(key)) === -1;
-    const slot = this.#index.insert(key, flags);
+    return this.setAt(this.#checked(key), 0, value, 0, flags, cpu);
+  }
+
+  /** The same of a key and a value that lie somewhere in memory. */
+  setAt(key: Uint8Array, keyAt: number, value: Uint8Array, valueAt: number, flags: number, cpu: number): number {
+    const isNew = this.cpus > 1 && this.#index.find(key, keyAt) === -1;
+    const slot = this.#index.insert(key, keyAt, flags);
     if (slot < 0) return slot;
-    const first = slot * this.cpus;
-    if (isNew) for (let other = 0; other < this.cpus; other++) this.valueBytes(first + other).fill(0);
-    this.valueBytes(first + (this.cpus === 1 ? 0 : cpu)).set(value);
+    const { valueSize } = this.spec;
+    const first = slot * this.cpus * valueSize;
+    if (isNew) this.#values.fill(0, first, first + this.cpus * valueSize);
+    const target = first + (this.cpus === 1 ? 0 : cpu * valueSize);
+    for (let index = 0; index < valueSize; index++) this.#values[target + index] = value[valueAt + index];
     return 0;
   }
 
   /** Removes a key: 0 or -errno (-ENOENT; -EINVAL for arrays). */
   delete(key: Uint8Array): number {
-    return this.#index.remove(this.#checked(key));
+    return this.deleteAt(this.#checked(key), 0);
+  }
+
+  deleteAt(key: Uint8Array, at: number): number {
+    const slot = this.#index.remove(key, at);
+    if (slot < 0) return slot;
+    this.#references[slot] = undefined;
+    return 0;
+  }
+
+  /** Lets a key stand for a thing: a program, a map, a socket. 0 or -errno. */
+  setReference(key: Uint8Array, reference: unknown): number {
+    const slot = this.#index.insert(this.#checked(key), 0, BPF_ANY);
+    if (slot < 0) return slot;
+    this.#references[slot] = reference;
+    return 0;
+  }
+
+  /** What a key stands for; undefined where it is not there. */
+  reference(bytes: Uint8Array, at = 0): unknown {
+    const slot = this.#index.find(bytes, at);
+    return slot === -1 ? undefined : this.#references[slot];
   }
 
   /** Every key, in no order that a program may rely on. */
   keys(): Uint8Array[] {
-    return this.#index.keys();
+    return this.#index.slots().map((slot) => this.#index.key(slot));
+  }
+
+  /** Numbers of the values of one CPU, with their keys. */
+  entries(cpu: number): { readonly key: Uint8Array; readonly number: number }[] {
+    const offset = this.cpus === 1 ? 0 : cpu;
+    return this.#index.slots().map((slot) => ({ key: this.#index.key(slot), number: slot * this.cpus + offset }));
   }
 
   #checked(key: Uint8Array): Uint8Array {

@@ -19,6 +19,9 @@ export class Packet {
   /** Regions over the same frame, each for the time between two moves; used again by the next run. */
   readonly #regions: Region[] = [];
   #current = -1;
+  /** What this packet has had of the frame. */
+  #from = 0;
+  #to = 0;
 
   /** With `isChecked` the program must compare with data_end before it accesses. */
   constructor(machine: Machine, frameBytes: number, isChecked = true) {
@@ -38,7 +41,9 @@ export class Packet {
 
   /** Takes a new packet, which begins at `start` of the frame. What earlier ones left is cleared. */
   begin(bytes: Uint8Array, start: number, metadata?: Uint8Array): void {
-    this.frame.fill(0);
+    this.frame.fill(0, this.#from, this.#to);
+    this.#from = start;
+    this.#to = start;
     this.frame.set(bytes, start);
     if (metadata !== undefined) this.frame.set(metadata, start - metadata.length);
     this.#current = -1;
@@ -53,6 +58,8 @@ export class Packet {
     this.metadata = metadata;
     this.start = start;
     this.end = end;
+    this.#from = Math.min(this.#from, metadata);
+    this.#to = Math.max(this.#to, end);
     this.#current++;
     this.#regions[this.#current] ??= space.add({ name: 'the packet', bytes: this.frame, writable: true });
     const region = this.#regions[this.#current];

@@ -105,7 +105,14 @@ function combine(operation: number, old: number, operand: number): number {
 }
 
 /** Fetches what an operation fetches; false where a comparison says that nothing is to be written. */
-function fetch(file: Int32Array, operation: number, s: number, oldLow: number, oldHigh: number, isWide: boolean): boolean {
+function fetch(
+  file: Int32Array,
+  operation: number,
+  s: number,
+  oldLow: number,
+  oldHigh: number,
+  isWide: boolean,
+): boolean {
   if (operation === BPF_CMPXCHG) {
     const isSame = oldLow === file[0] && (!isWide || oldHigh === file[1]);
     file[0] = oldLow;
@@ -134,9 +141,11 @@ export function atomic(space: AddressSpace, file: Int32Array, found: Instruction
   const size = isWide ? 8 : 4;
   const at = space.offsetIn(file[d]) + offset;
   const target = space.regionOf(file[d + 1]);
+  if (target !== undefined && at % size !== 0) {
+    throw new Violation(`a misaligned atomic access: offset ${at} of ${target.name}, ${size} bytes`);
+  }
   if (target !== undefined && !target.holds(at, size)) throw space.violation(file[d], file[d + 1], offset, size, false);
-  const { view, name, base } = writtenRegion(space, file[d], file[d + 1], offset, size);
-  if (at % size !== 0) throw new Violation(`a misaligned atomic access: offset ${at} of ${name}, ${size} bytes`);
+  const { view, base } = writtenRegion(space, file[d], file[d + 1], offset, size);
   const index = at + base;
   const oldLow = view.getInt32(index, true);
   const oldHigh = isWide ? view.getInt32(index + 4, true) : 0;

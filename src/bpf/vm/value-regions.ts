@@ -1,45 +1,49 @@
 /**
  * Room `bpf`: the regions of maps in a machine's address space: one for the map itself, which only helpers look behind, and one
- * for each value that the program has got a pointer to. They are made when first asked for and stay, as values do.
+ * for each value that the program has got a pointer to. They are made when first asked for and stay, as values do. Also the addresses
+ * of functions, which helpers call.
  */
-
+import type { VmBuffer, VmStorage } from './buffers.ts';
 import type { VmMap } from './maps.ts';
 import type { Address, AddressSpace, Region } from './memory.ts';
 
+/** A map of any kind. */
+export type AnyMap = VmMap | VmBuffer;
+
 interface Known {
   readonly handle: Region;
-  readonly values: Map<number, Region>;
+  readonly values: Region[];
 }
 
 export class ValueRegions {
   readonly #space: AddressSpace;
-  readonly #known = new Map<VmMap, Known>();
-  readonly #maps = new Map<Region, VmMap>();
+  readonly #known = new Map<AnyMap, Known>();
+  readonly #maps = new Map<Region, AnyMap>();
   #code: Region | undefined;
 
   constructor(space: AddressSpace) {
     this.#space = space;
   }
 
-  #of(map: VmMap): Known {
+  #of(map: AnyMap): Known {
     const known = this.#known.get(map);
     if (known !== undefined) return known;
     const name = map.spec.name ?? `a ${map.spec.type} map`;
     const handle = this.#space.add({ name, bytes: new Uint8Array(0), writable: false });
     handle.gone = 'a map is reached through helpers only';
-    const made = { handle, values: new Map<number, Region>() };
+    const made = { handle, values: [] };
     this.#known.set(map, made);
     this.#maps.set(handle, map);
     return made;
   }
 
   /** What a program gets from `map_by_fd`. */
-  handle(map: VmMap): Region {
+  handle(map: AnyMap): Region {
     return this.#of(map).handle;
   }
 
   /** The map behind a handle; undefined for other regions. */
-  mapOf(region: Region | undefined): VmMap | undefined {
+  mapOf(region: Region | undefined): AnyMap | undefined {
     return region === undefined ? undefined : this.#maps.get(region);
   }
 
@@ -59,13 +63,14 @@ export class ValueRegions {
   }
 
   /** A value by its number. */
-  region(map: VmMap, number: number): Region {
+  region(map: VmMap | VmStorage, number: number): Region {
     const { values, handle } = this.#of(map);
-    const known = values.get(number);
+    const known = values[number];
     if (known !== undefined) return known;
     const bytes = map.valueBytes(number);
-    const region = this.#space.add({ name: `a value of ${handle.name}`, bytes, writable: true });
-    values.set(number, region);
+    const writable = !('writable' in map) || map.writable;
+    const region = this.#space.add({ name: `a value of ${handle.name}`, bytes, writable });
+    values[number] = region;
     return region;
   }
 }
