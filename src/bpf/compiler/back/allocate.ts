@@ -6,7 +6,7 @@
 import { colour } from './colour.ts';
 import { hoist } from './hoist.ts';
 import { findInterference } from './interference.ts';
-import { findLiveness, type Liveness } from './liveness.ts';
+import { Liveness } from './liveness.ts';
 import { findFrequencies } from './loops.ts';
 import { type MachineFunction, number, postorder } from './machine.ts';
 import { copyOperands, removeUnread } from './operands.ts';
@@ -31,14 +31,14 @@ export function allocate(target: MachineFunction): Allocation {
   number(target);
   findFrequencies(target);
   removeUnread(target);
-  copyOperands(target);
+  const liveness = new Liveness(target);
+  copyOperands(target, liveness);
   const temporary = new Set<number>();
   for (let round = 0; round < ROUNDS_MAX; round++) {
-    const liveness = findLiveness(target);
     const graph = findInterference(target, liveness);
     const { of, spilled, representative } = colour(graph, findCosts(target, temporary));
     if (spilled.length === 0) return { of, liveness };
-    spill(target, spilled, representative, graph, temporary);
+    liveness.remove(spill(target, spilled, representative, graph, temporary));
   }
   throw new Error(`${target.name}: no registers were found in ${ROUNDS_MAX} rounds`);
 }

@@ -102,7 +102,7 @@ class Emitter {
 
   #namesInto(block: MachineBlock): (string | null)[] {
     const names = new Array<string | null>(NAMED).fill(null);
-    this.#allocation.liveness.into[block.index].forEach((register) => {
+    this.#allocation.liveness.forEachInto(block, (register) => {
       const name = this.#target.names[register];
       if (name !== undefined) names[this.#register(register)] = name;
     });

@@ -20,8 +20,7 @@ export function hoist(target: MachineFunction): void {
   const sorted = [...loops].sort(([, a], [, b]) => b.size - a.size);
   for (const [head, members] of sorted) {
     const moved = new Map<string, MachineInstruction>();
-    for (const block of target.blocks) {
-      if (!members.has(block)) continue;
+    for (const block of [...members].sort((a, b) => a.index - b.index)) {
       block.instructions = block.instructions.filter((one) => {
         if (one.def < VIRTUAL || repeatable[one.def] !== one) return true;
         const key = keyOf(one);

@@ -4,8 +4,8 @@
  * A newcomer would get wrong: the target of a copy does not interfere with its source for the copy's sake; that they hold the same
  * value is the point. A call interferes by writing r0 to r5 with all that lives across it.
  */
-import { forEachEndRead, type Liveness, RegisterSet, stepBack } from './liveness.ts';
-import { KIND, type MachineFunction, type MachineInstruction, NONE, VIRTUAL } from './machine.ts';
+import { forEachBit, forEachEndRead, forEachRead, type Liveness, LiveSet } from './liveness.ts';
+import { KIND, type MachineFunction, NONE, VIRTUAL } from './machine.ts';
 
 /** A copy, and how often it is expected to run. */
 export interface MovePair {
@@ -53,39 +53,35 @@ export class Interference {
 /** Builds the graph. */
 export function findInterference(target: MachineFunction, liveness: Liveness): Interference {
   const graph = new Interference(target.registers);
-  const live = new RegisterSet(target.registers);
+  const live = new LiveSet(target.registers);
+  const note = (register: number): void => {
+    graph.present[register] = 1;
+  };
   for (const block of target.blocks) {
-    live.copyFrom(liveness.outOf[block.index]);
-    forEachEndRead(block, (register) => {
-      live.add(register);
-      graph.present[register] = 1;
-    });
-    const weight = block.frequency;
+    live.enterEnd(block, liveness);
+    forEachEndRead(block, note);
     for (let at = block.instructions.length - 1; at >= 0; at--) {
       const instruction = block.instructions[at];
-      connectAll(graph, live, instruction);
-      if (instruction.kind === KIND.move && instruction.first !== instruction.def) {
-        graph.moves.push({ to: instruction.def, from: instruction.first, weight });
+      const { kind, def, first, writes } = instruction;
+      const isMove = kind === KIND.move;
+      forEachRead(instruction, note);
+      if (def !== NONE) {
+        note(def);
+        connectAll(graph, live, def, isMove ? first : NONE);
       }
-      stepBack(live, instruction);
+      if (writes !== 0) forEachBit(writes, (register) => connectAll(graph, live, register, NONE));
+      if (isMove && first !== def) graph.moves.push({ to: def, from: first, weight: block.frequency });
+      live.stepBack(instruction);
     }
   }
   return graph;
 }
 
-function connectAll(graph: Interference, live: RegisterSet, instruction: MachineInstruction): void {
-  const { kind, def, tied, first, second, writes } = instruction;
-  for (const register of [def, tied, first, second]) if (register !== NONE) graph.present[register] = 1;
-  if (def !== NONE) {
-    const except = kind === KIND.move ? first : def;
-    live.forEach((register) => {
-      if (register !== except) graph.connect(def, register);
-    });
-  }
-  for (let left = writes; left !== 0; left &= left - 1) {
-    const written = 31 - Math.clz32(left & -left);
-    live.forEach((register) => {
-      if (register !== written) graph.connect(written, register);
-    });
+/** Connects what is written with all that lives behind it, apart from what it is a copy of. */
+function connectAll(graph: Interference, live: LiveSet, register: number, copied: number): void {
+  const { members, size } = live;
+  for (let index = 0; index < size; index++) {
+    const other = members[index];
+    if (other !== copied) graph.connect(register, other);
   }
 }

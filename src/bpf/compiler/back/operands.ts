@@ -5,45 +5,46 @@
  * A newcomer would get wrong: the copy made here is meant to disappear. Where the operand is read no more, both become one register.
  */
 import * as abi from '../../../kernel/bpf-abi.ts';
-import { findLiveness, forEachEndRead, type Liveness, RegisterSet, stepBack } from './liveness.ts';
-import { KIND, type MachineBlock, type MachineFunction, type MachineInstruction, moveOf, NONE } from './machine.ts';
+import { forEachEndRead, forEachRead, type Liveness, LiveSet } from './liveness.ts';
+import { KIND, type MachineFunction, type MachineInstruction, moveOf, NONE, VIRTUAL } from './machine.ts';
 
 const commutative: ReadonlySet<number> = new Set([abi.BPF_ADD, abi.BPF_MUL, abi.BPF_AND, abi.BPF_OR, abi.BPF_XOR]);
 
 /** Removes what nobody reads, also where it was read by removed instructions only. */
 export function removeUnread(target: MachineFunction): void {
+  const readers = new Int32Array(target.registers);
+  const count = (register: number): void => {
+    readers[register]++;
+  };
+  for (const block of target.blocks) {
+    for (const instruction of block.instructions) forEachRead(instruction, count);
+    forEachEndRead(block, count);
+  }
+  const isUnread = ({ def, removable }: MachineInstruction): boolean => {
+    return removable && def >= VIRTUAL && readers[def] === 0;
+  };
   for (let removed = true; removed; ) {
     removed = false;
-    const liveness = findLiveness(target);
-    const live = new RegisterSet(target.registers);
     for (const block of target.blocks) {
-      enterEnd(block, liveness, live);
-      const kept: MachineInstruction[] = [];
+      // Backwards, so that most of what a removed instruction read is met after it.
       for (let at = block.instructions.length - 1; at >= 0; at--) {
         const instruction = block.instructions[at];
-        const { def, removable } = instruction;
-        if (removable && def !== NONE && !live.has(def)) continue;
-        stepBack(live, instruction);
-        kept.push(instruction);
+        if (!isUnread(instruction)) continue;
+        removed = true;
+        forEachRead(instruction, (register) => {
+          readers[register]--;
+        });
+        block.instructions.splice(at, 1);
       }
-      if (kept.length === block.instructions.length) continue;
-      block.instructions = kept.reverse();
-      removed = true;
     }
   }
 }
 
-function enterEnd(block: MachineBlock, liveness: Liveness, live: RegisterSet): void {
-  live.copyFrom(liveness.outOf[block.index]);
-  forEachEndRead(block, (register) => live.add(register));
-}
-
 /** Copies each first operand to where the result shall be. Operations that commute overwrite the operand that is not read later. */
-export function copyOperands(target: MachineFunction): void {
-  const liveness = findLiveness(target);
-  const live = new RegisterSet(target.registers);
+export function copyOperands(target: MachineFunction, liveness: Liveness): void {
+  const live = new LiveSet(target.registers);
   for (const block of target.blocks) {
-    enterEnd(block, liveness, live);
+    live.enterEnd(block, liveness);
     const settled: MachineInstruction[] = [];
     for (let at = block.instructions.length - 1; at >= 0; at--) {
       const instruction = block.instructions[at];
@@ -54,7 +55,7 @@ export function copyOperands(target: MachineFunction): void {
         instruction.tied = first;
         instruction.first = tied;
       }
-      stepBack(live, instruction);
+      live.stepBack(instruction);
       if (instruction.tied === NONE || instruction.tied === def) continue;
       settled.push(moveOf(def, instruction.tied, instruction.location));
       instruction.tied = def;

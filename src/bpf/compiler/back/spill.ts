@@ -51,14 +51,17 @@ export function findCosts(target: MachineFunction, temporary: ReadonlySet<number
   return costs;
 }
 
-/** Rewrites the function so that `spilled` live in memory, and adds the short-lived registers to `temporary`. */
+/**
+ * Rewrites the function so that `spilled` live in memory, and adds the short-lived registers to `temporary`.
+ * @returns every register that is gone: the spilled ones and those joined with them
+ */
 export function spill(
   target: MachineFunction,
   spilled: readonly number[],
   representative: (register: number) => number,
   graph: Interference,
   temporary: Set<number>,
-): void {
+): number[] {
   const members = new Set(spilled);
   const groupOf = (register: number): number => {
     if (register < VIRTUAL) return NONE;
@@ -66,7 +69,7 @@ export function spill(
     return members.has(group) ? group : NONE;
   };
   const spiller = new Spiller(target, groupOf, temporary);
-  spiller.place(spilled, graph);
+  const gone = spiller.place(spilled, graph);
   for (const block of target.blocks) {
     block.instructions = block.instructions.flatMap((instruction) => spiller.rewrite(instruction));
     const { end } = block;
@@ -78,6 +81,7 @@ export function spill(
       end.second = end.second === first ? end.first : spiller.fetch(end.second, block.instructions);
     }
   }
+  return gone;
 }
 
 class Spiller {
@@ -97,13 +101,18 @@ class Spiller {
     this.#repeatable = findRepeatable(target);
   }
 
-  /** Gives each group a place in the frame; groups that are never in use at once share one. */
-  place(spilled: readonly number[], graph: Interference): void {
+  /**
+   * Gives each group a place in the frame; groups that are never in use at once share one.
+   * @returns the groups' members
+   */
+  place(spilled: readonly number[], graph: Interference): number[] {
+    const all: number[] = [];
     const sizes = new Map<number, number>();
     const conflicts = new Map(spilled.map((group) => [group, new Set<number>()]));
     for (let register = VIRTUAL; register < graph.registers; register++) {
       const group = this.#groupOf(register);
       if (group === NONE) continue;
+      all.push(register);
       sizes.set(group, (sizes.get(group) ?? 0) + 1);
       for (const neighbour of graph.neighbours[register]) {
         const other = this.#groupOf(neighbour);
@@ -126,6 +135,7 @@ class Spiller {
       this.#offsets.set(group, -(base + (place + 1) * SPILL_BYTES));
     }
     if (places.length > 0) this.#target.frameBytes = base + places.length * SPILL_BYTES;
+    return all;
   }
 
   #offsetOf(group: number): number {
