@@ -81,6 +81,7 @@ export interface Ipv4Options {
   /** In units of 8 bytes. */
   readonly fragmentOffset?: number;
   readonly moreFragments?: boolean;
+  readonly doNotFragment?: boolean;
   readonly options?: Uint8Array;
   /** In place of the true one. */
   readonly checksum?: number;
@@ -105,7 +106,7 @@ export function ipv4(options: Ipv4Options, payload: Uint8Array = nothing): Uint8
   const extra = options.options ?? nothing;
   if (extra.length % 4 !== 0 || extra.length > 40) throw new Error(`${extra.length} bytes of IPv4 options`);
   const headerBytes = 20 + extra.length;
-  const fragment = (options.moreFragments ? 0x2000 : 0) | fragmentOffset;
+  const fragment = (options.doNotFragment ? 0x4000 : 0) | (options.moreFragments ? 0x2000 : 0) | fragmentOffset;
   const header = bytes(
     0x40 | (headerBytes / 4),
     service,

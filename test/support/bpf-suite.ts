@@ -1,0 +1,177 @@
+/**
+ * Test support: the programs of `test/bpf/programs/`, each in TypeScript and in C, compiled and run over the same inputs.
+ *
+ * A newcomer would get wrong: the two objects differ in names only by spelling (`closedPorts`, `closed_ports`), and their maps hold
+ * the same bytes. So everything here is by bytes: types are taken off the maps, whatever either compiler says of them.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { compile } from '../../src/bpf/compiler/compile.ts';
+import { type Collection, loadObject } from '../../src/bpf/loader/collection.ts';
+import { readElf } from '../../src/bpf/object/elf/read.ts';
+import type { ObjectSpec } from '../../src/bpf/object/spec.ts';
+import type { Input, MapContent, Setup, SuiteCase } from './bpf-suite-case.ts';
+
+export type Language = 'c' | 'typescript';
+
+const programsFolder = new URL('../bpf/programs/', import.meta.url);
+const headers = '/usr/include/x86_64-linux-gnu';
+
+const pathOf = (name: string): string => new URL(name, programsFolder).pathname;
+
+/** Why nothing can be compared with clang here, or false. */
+export const clangSkip: string | false =
+  spawnSync('clang', ['--version']).status === 0 && existsSync('/usr/include/bpf/bpf_helpers.h')
+    ? false
+    : 'clang and libbpf’s headers (clang, libbpf-dev) are not installed';
+
+function compileC(name: string): ObjectSpec {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-suite-'));
+  try {
+    const output = join(folder, 'object.o');
+    const flags = [
+      '-O2',
+      '-g',
+      '-target',
+      'bpf',
+      '-mcpu=v3',
+      '-Wall',
+      '-Werror',
+      '-Wno-unused-function',
+      `-I${headers}`,
+    ];
+    const { status, stderr } = spawnSync('clang', [...flags, '-c', pathOf(`${name}.bpf.c`), '-o', output]);
+    if (status !== 0) throw new Error(`clang refuses ${name}.bpf.c: ${stderr}`);
+    return readElf(readFileSync(output));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** The map without its types: keys and values are bytes. */
+const untyped = (spec: ObjectSpec): ObjectSpec => ({
+  ...spec,
+  maps: spec.maps.map((map) => ({ ...map, key: null, value: null })),
+});
+
+/** A program of the suite as an object. */
+export function build(name: string, language: Language): ObjectSpec {
+  return untyped(language === 'c' ? compileC(name) : compile(pathOf(`${name}.bpf.ts`)));
+}
+
+/** `closedPorts` as C spells it. */
+const inC = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** What of a record goes by a name in either spelling. @throws Error where it is not there */
+export function named<T>(record: Readonly<Record<string, T>>, name: string): T {
+  const found = record[name] ?? record[inC(name)];
+  if (found === undefined) throw new Error(`${name} is not among ${Object.keys(record).join(', ')}`);
+  return found;
+}
+
+/** What a program made of one input. */
+export interface Outcome {
+  readonly result: number;
+  /** The packet afterwards, in hexadecimal; empty for programs without one. */
+  readonly data: string;
+  /** What it wrote into its context. */
+  readonly context: string;
+}
+
+const hex = (data: Uint8Array): string => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex');
+
+/** Entries in the order of their keys. Values of several CPUs are given as the sum of their 64-bit words. */
+export function contentOf(entries: Iterable<readonly [Uint8Array, Uint8Array | readonly Uint8Array[]]>): MapContent {
+  const all = [...entries].map(([key, value]): [string, Uint8Array] => [
+    hex(key),
+    value instanceof Uint8Array ? value : summed(value),
+  ]);
+  return new Map(all.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function summed(values: readonly Uint8Array[]): Uint8Array {
+  const words = new BigUint64Array(Math.ceil(values[0].length / 8));
+  for (const value of values) {
+    const padded = new Uint8Array(words.length * 8);
+    padded.set(value);
+    for (const [index, word] of new BigUint64Array(padded.buffer).entries()) words[index] += word;
+  }
+  return new Uint8Array(words.buffer).slice(0, values[0].length);
+}
+
+/** What a case looks at when all inputs are through. */
+export type Observation = Readonly<Record<string, unknown>>;
+
+/** What maps and variables hold in the end, without what time put there. */
+export function observe(
+  suiteCase: SuiteCase,
+  contentOfMap: (name: string) => MapContent,
+  variable: (name: string) => unknown,
+): Observation {
+  const { observed = [], globals = [], ignored = {} } = suiteCase;
+  const variables = globals.map((name) => [name, variable(name)] as const);
+  const maps = Object.fromEntries(
+    observed.map((name) => {
+      const rows = [...contentOfMap(name)].map(([key, value]): [string, string] => {
+        const seen = value.slice();
+        for (const [from, to] of ignored[name] ?? []) seen.fill(0, from, to);
+        return [key, hex(seen)];
+      });
+      return [name, rows];
+    }),
+  );
+  return { ...Object.fromEntries(variables), ...maps };
+}
+
+/** Something that runs one of the suite's objects: the kernel here, the VM in `bpf-suite-vm.ts`. */
+export interface Runner extends Disposable {
+  run(input: Input): Outcome;
+  observation(): Observation;
+}
+
+class KernelRunner implements Runner {
+  readonly #case: SuiteCase;
+  readonly collection: Collection;
+
+  constructor(suiteCase: SuiteCase, spec: ObjectSpec) {
+    this.#case = suiteCase;
+    const variables = Object.fromEntries(
+      spec.data.flatMap(({ variables }) => variables).map(({ name }) => [name, name]),
+    );
+    const constants = Object.entries(suiteCase.constants ?? {}).map(([name, value]) => [named(variables, name), value]);
+    this.collection = loadObject(spec, { constants: Object.fromEntries(constants) });
+    const setup: Setup = {
+      set: (map, key, value) => named(this.collection.maps, map).set(key, value),
+      assign: (variable, value) => {
+        named(this.collection.globals, variable).value = value;
+      },
+    };
+    suiteCase.prepare?.(setup);
+  }
+
+  run({ program = this.#case.program, data, context }: Input): Outcome {
+    const run = named(this.collection.programs, program).testRun({ data, context });
+    return { result: run.result, data: hex(run.data), context: hex(run.context) };
+  }
+
+  durationNs({ program = this.#case.program, data, context }: Input, repeat: number): number {
+    return named(this.collection.programs, program).testRun({ data, context, repeat }).durationNs;
+  }
+
+  observation(): Observation {
+    const contentOfMap = (name: string): MapContent =>
+      contentOf(named(this.collection.maps, name).entries() as Iterable<[Uint8Array, Uint8Array]>);
+    return observe(this.#case, contentOfMap, (name) => named(this.collection.globals, name).value);
+  }
+
+  [Symbol.dispose](): void {
+    this.collection[Symbol.dispose]();
+  }
+}
+
+/** The case's object in the kernel, its maps filled. */
+export function inKernel(suiteCase: SuiteCase, spec: ObjectSpec): KernelRunner {
+  return new KernelRunner(suiteCase, spec);
+}
