@@ -55,8 +55,7 @@ export class UringEngine extends UringCompletions implements Engine {
       }
       this.statistics.systemCalls++;
       if (wait !== 0) this.statistics.waits++;
-      if (wait !== 0 && this.lastDelivered >= MODERATE_FROM)
-        ring.enterModerated(this.lastDelivered * 2, wait, this.moderationUs);
+      if (wait !== 0 && this.pays) ring.enterModerated(this.lastDelivered * 2, wait, this.moderationUs);
       else ring.enter(wait === 0 ? 0 : 1, wait);
     }
     // Entries left behind (EBUSY) make the boundary unknown; the next turn settles it.
