@@ -10,7 +10,7 @@ import { VerifierError } from '../../src/bpf/loader/verifier.ts';
 import { BtfBuilder } from '../../src/bpf/object/btf/builder.ts';
 import type { LineInfo } from '../../src/bpf/object/spec.ts';
 import { I16, I32, type Type, U32, U64 } from '../../src/bpf/types.ts';
-import { kernelSkip } from '../support/bpf.ts';
+import { kernelSkip } from '../support/bpf-kernel.ts';
 import { functionOf, kind, mapOf, objectOf, sectionOf } from '../support/bpf-object.ts';
 
 const skip = kernelSkip;

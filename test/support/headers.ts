@@ -69,6 +69,7 @@ export const kernelHeaders: HeaderSet = {
     'linux/memfd.h',
     'linux/mman.h',
     'linux/openat2.h',
+    'linux/perf_event.h',
     'linux/poll.h',
     'linux/prctl.h',
     'linux/resource.h',

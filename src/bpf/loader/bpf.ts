@@ -25,6 +25,9 @@ export type AttributeValue = number | bigint | Uint8Array;
 
 export type Attribute = keyof typeof BPF_ATTR;
 
+/** Keeps the memory of a call's pointers from being collected before the kernel has used it. */
+const inUse: { memory: unknown } = { memory: null };
+
 /** Names lie in the block itself, not behind a pointer. */
 const inPlace: ReadonlySet<string> = new Set(['prog_name', 'map_name']);
 
@@ -34,6 +37,7 @@ const inPlace: ReadonlySet<string> = new Set(['prog_name', 'map_name']);
  */
 export function bpf(command: number, fields: Partial<Record<Attribute, AttributeValue>>): number {
   words.fill(0);
+  inUse.memory = fields;
   for (const [name, value] of Object.entries(fields)) {
     const at = BPF_ATTR[name as Attribute];
     if (typeof value === 'number') block.setUint32(at, value, true);
@@ -41,7 +45,9 @@ export function bpf(command: number, fields: Partial<Record<Attribute, Attribute
     else if (inPlace.has(name)) new Uint8Array(block.buffer).set(value, at);
     else block.setBigUint64(at, BigInt(addressOf(value)), true);
   }
-  return call(SYS.bpf, command, base, BPF_ATTR_BYTES);
+  const result = call(SYS.bpf, command, base, BPF_ATTR_BYTES);
+  inUse.memory = null;
+  return result;
 }
 
 function pointer(at: number, address: number): void {

@@ -14,13 +14,16 @@ import { ATTACH_TYPES, type AttachTypeName, PROGRAM_TYPES, type ProgramTypeName 
 import { type Instruction, loadWide } from '../instructions.ts';
 import { kernelBtf } from '../object/btf/kernel.ts';
 import type { Btf } from '../object/btf/table.ts';
-import type { FunctionSpec, ObjectSpec, ProgramKind, Relocation } from '../object/spec.ts';
-import { programBtf } from './btf-load.ts';
+import { type LinkedProgram, link, programInfo } from '../object/link.ts';
+import type { ObjectSpec, ProgramKind, Relocation } from '../object/spec.ts';
 import type { ObjectMap } from './collection-maps.ts';
 import type { LoadedSection } from './globals.ts';
 import { hookTypeId, needsHookType, resolveSymbol } from './kernel-symbols.ts';
+import { type AttachTarget, attach } from './links/attach.ts';
+import type { Attachment } from './links/link.ts';
 import { type LogLevel, loadProgramDescriptor, Program, type ProgramSpec } from './program.ts';
-import { instructionsOf, layOutProgram, sourceOf } from './program-layout.ts';
+import { sourceOf } from './program-source.ts';
+import { structOpsMember } from './struct-ops.ts';
 
 /** A program of an object, in the kernel. */
 export class ObjectProgram extends Program {
@@ -32,13 +35,22 @@ export class ObjectProgram extends Program {
     this.name = name;
     this.kind = kind;
   }
+
+  /**
+   * Attaches it to its hook; the target says where, for types that do not know. Dispose of what is given to take it away.
+   *
+   *     using link = object.programs.filter.attach({ interface: 'eth0' });
+   */
+  attach(target: AttachTarget = {}): Attachment {
+    return attach(this, target);
+  }
 }
 
 /** What programs refer to. */
 export interface ProgramContext {
   readonly object: ObjectSpec;
-  /** The loaded BTF's descriptor. */
-  readonly btf: number | null;
+  /** The object's types as the kernel has them. */
+  readonly btf: { readonly descriptor: number; readonly types: Btf } | null;
   readonly maps: ReadonlyMap<string, ObjectMap>;
   readonly sections: ReadonlyMap<string, LoadedSection>;
   /** Types to relocate to, in place of the running kernel's. */
@@ -83,29 +95,13 @@ function patchOne(relocation: Relocation, one: Instruction, context: ProgramCont
   }
 }
 
-/** The member of a kernel struct that a function implements: which struct and which of its members. */
-function structOpsHook(name: string, kind: ProgramKind, object: ObjectSpec): { attachBtfId: number; member: number } {
-  const map = object.maps.find(({ structOps }) => structOps?.functions.some((one) => one.name === name));
-  const entry = map?.structOps?.functions.find((one) => one.name === name);
-  if (map?.structOps === undefined || entry === undefined) {
-    throw new ReferenceError(`program ${name} implements a member of a struct, but no map of the object holds it`);
-  }
-  const [attachBtfId] = kernelBtf().byName(map.structOps.type, 'struct');
-  const struct = attachBtfId === undefined ? null : kernelBtf().type(attachBtfId);
-  if (struct === null || struct.kind !== 'struct')
-    throw new ReferenceError(`this kernel has no struct ${map.structOps.type}`);
-  const local =
-    map.value?.kind === 'struct' ? map.value.fields.find(({ offset }) => offset === entry.offset) : undefined;
-  const wanted = local?.name ?? kind.target;
-  const member = struct.members.findIndex((one) => one.name === wanted);
-  if (member === -1) throw new ReferenceError(`the kernel’s struct ${map.structOps.type} has no member ${wanted}`);
-  return { attachBtfId, member };
-}
-
 function hookOf(name: string, kind: ProgramKind, object: ObjectSpec): Pick<ProgramSpec, 'attachType' | 'attachBtfId'> {
   if (kind.type === 'struct_ops') {
-    const { attachBtfId, member } = structOpsHook(name, kind, object);
-    return { attachBtfId, attachType: member };
+    const map = object.maps.find(({ structOps }) => structOps?.functions.some((one) => one.name === name));
+    if (map === undefined)
+      throw new ReferenceError(`${name} implements a member of a struct, but no map of the object holds it`);
+    const { typeId, index } = structOpsMember(map, name);
+    return { attachBtfId: typeId, attachType: index };
   }
   const attachType = kind.attachType as AttachTypeName | null;
   if (attachType !== null && !(attachType in ATTACH_TYPES)) {
@@ -114,24 +110,31 @@ function hookOf(name: string, kind: ProgramKind, object: ObjectSpec): Pick<Progr
   return needsHookType(kind) ? { attachType, attachBtfId: hookTypeId(kind, kernelBtf()) } : { attachType };
 }
 
+function patched(program: LinkedProgram, context: ProgramContext): Instruction[] {
+  const code = [...program.instructions];
+  for (const relocation of program.relocations) {
+    code[relocation.index] = patchOne(relocation, code[relocation.index], context);
+  }
+  return code;
+}
+
 /** Loads one program with the functions that it calls. @throws VerifierError, KernelError, MissingSymbolError */
-export function loadObjectProgram(spec: FunctionSpec, kind: ProgramKind, context: ProgramContext): ObjectProgram {
+export function loadObjectProgram(name: string, kind: ProgramKind, context: ProgramContext): ObjectProgram {
   const { object, btf, logLevel } = context;
-  if (!(kind.type in PROGRAM_TYPES))
-    throw new TypeError(`program ${spec.name} is of type ${kind.type}, which is not one of the kernel's`);
-  const functions = new Map(object.functions.map((one) => [one.name, one]));
-  const layout = layOutProgram(spec, functions);
-  const instructions = instructionsOf(layout, (relocation, one) => patchOne(relocation, one, context));
+  if (!(kind.type in PROGRAM_TYPES)) {
+    throw new TypeError(`program ${name} is of type ${kind.type}, which is not one of the kernel's`);
+  }
+  const linked = link(object, name);
   const { descriptor, log } = loadProgramDescriptor({
     type: kind.type as ProgramTypeName,
-    name: spec.name,
+    name,
     license: object.license,
     flags: kind.flags,
-    instructions,
+    instructions: patched(linked, context),
     logLevel,
-    source: sourceOf(layout),
-    ...hookOf(spec.name, kind, object),
-    ...(btf === null || object.btf === null ? {} : { btf: programBtf(btf, object.btf, layout) }),
+    source: sourceOf(linked),
+    ...hookOf(name, kind, object),
+    ...(btf === null ? {} : { btf: { descriptor: btf.descriptor, ...programInfo(linked, btf.types) } }),
   });
-  return new ObjectProgram(descriptor, log, spec.name, kind);
+  return new ObjectProgram(descriptor, log, name, kind);
 }

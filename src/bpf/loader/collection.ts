@@ -5,15 +5,18 @@
  * meant to outlive this process. A collection holds descriptors; what is attached or pinned goes on when it is disposed of.
  */
 import { closeDescriptor } from '../../kernel/socket.ts';
+import { forKernel } from '../object/btf/for-kernel.ts';
 import type { Btf } from '../object/btf/table.ts';
 import type { ObjectSpec } from '../object/spec.ts';
 import { loadBtf } from './btf-load.ts';
 import { fillValues, loadMap, type ObjectMap } from './collection-maps.ts';
-import { loadObjectProgram, type ObjectProgram } from './collection-programs.ts';
+import { loadObjectProgram, type ObjectProgram, type ProgramContext } from './collection-programs.ts';
 import { type GlobalVariable, initialBytes, type LoadedSection, loadSection } from './globals.ts';
 import { kconfigBytes } from './kernel-config.ts';
+import type { Attachment } from './links/link.ts';
 import type { KernelMap, MapSpec } from './map.ts';
 import type { LogLevel } from './program.ts';
+import { attachStructOps, createStructOpsMap, fillStructOps, isLinked, registerStructOps } from './struct-ops.ts';
 
 /** What may be told to a load. */
 export interface LoadOptions {
@@ -42,18 +45,28 @@ export class Collection implements Disposable {
   readonly maps: Readonly<Record<string, ObjectMap>>;
   readonly programs: Readonly<Record<string, ObjectProgram>>;
   readonly globals: Readonly<Record<string, GlobalVariable>>;
+  readonly #register: ReadonlyMap<string, () => Attachment>;
   readonly #owned: DisposableStack;
 
   constructor(
     maps: Readonly<Record<string, ObjectMap>>,
     programs: Readonly<Record<string, ObjectProgram>>,
     globals: Readonly<Record<string, GlobalVariable>>,
+    register: ReadonlyMap<string, () => Attachment>,
     owned: DisposableStack,
   ) {
     this.maps = maps;
     this.programs = programs;
     this.globals = globals;
+    this.#register = register;
     this.#owned = owned;
+  }
+
+  /** Registers a struct of the kernel's that this object implements (struct_ops), by its map. Disposing takes it away. */
+  attachStruct(name: string): Attachment {
+    const register = this.#register.get(name);
+    if (register === undefined) throw new RangeError(`${name} is no struct_ops map of this object`);
+    return register();
   }
 
   /** Closes its descriptors. */
@@ -86,7 +99,7 @@ class Load {
   readonly #spec: ObjectSpec;
   readonly #options: LoadOptions;
   readonly #stack: DisposableStack;
-  readonly #btf: number | null;
+  readonly #btf: ProgramContext['btf'];
   readonly maps = new Map<string, ObjectMap>();
   readonly sections = new Map<string, LoadedSection>();
   readonly programs = new Map<string, ObjectProgram>();
@@ -95,14 +108,17 @@ class Load {
     this.#spec = spec;
     this.#options = options;
     this.#stack = stack;
-    this.#btf = spec.btf === null ? null : stack.adopt(loadBtf(spec.btf), closeDescriptor);
+    const types = spec.btf === null ? null : forKernel(spec.btf);
+    this.#btf = types === null ? null : { types, descriptor: stack.adopt(loadBtf(types), closeDescriptor) };
   }
 
   loadMaps(): void {
     const { maps = {}, maxEntries = {}, pinDirectory = null } = this.#options;
     for (const spec of this.#spec.maps) {
-      const given = maps[spec.name];
-      const map = given ?? this.#stack.use(loadMap(spec, { btf: this.#btf, pinDirectory, maxEntries }));
+      const btf = this.#btf?.descriptor ?? null;
+      const make = (): ObjectMap =>
+        spec.structOps === undefined ? loadMap(spec, { btf, pinDirectory, maxEntries }) : createStructOpsMap(spec, btf);
+      const map = maps[spec.name] ?? this.#stack.use(make());
       this.maps.set(spec.name, map as ObjectMap);
     }
   }
@@ -110,7 +126,12 @@ class Load {
   /** Maps of maps are filled as soon as all maps are there; prog arrays when the programs are. */
   fill(what: 'maps' | 'programs'): void {
     for (const spec of this.#spec.maps) {
-      if ((spec.type === 'prog_array') !== (what === 'programs') || spec.name in (this.#options.maps ?? {})) continue;
+      if (
+        spec.structOps !== undefined ||
+        (spec.type === 'prog_array') !== (what === 'programs') ||
+        spec.name in (this.#options.maps ?? {})
+      )
+        continue;
       fillValues(spec, this.maps.get(spec.name)!, (name) => this.maps.get(name) ?? this.programs.get(name));
     }
   }
@@ -131,7 +152,21 @@ class Load {
 
   #sectionBtf(typeId: number): MapSpec['btf'] {
     if (this.#btf === null || typeId === 0) return undefined;
-    return { descriptor: this.#btf, keyTypeId: 0, valueTypeId: typeId };
+    return { descriptor: this.#btf.descriptor, keyTypeId: 0, valueTypeId: typeId };
+  }
+
+  /** What registers the structs of this object; those that a link registers are prepared. */
+  prepareStructOps(): ReadonlyMap<string, () => Attachment> {
+    const programOf = (name: string): ObjectProgram | undefined => this.programs.get(name);
+    const specs = this.#spec.maps.filter(({ structOps }) => structOps !== undefined);
+    return new Map(
+      specs.map((spec) => {
+        const map = this.maps.get(spec.name)!;
+        if (!isLinked(spec)) return [spec.name, () => registerStructOps(spec, map, programOf)];
+        fillStructOps(spec, map, programOf);
+        return [spec.name, () => attachStructOps(map, spec.name)];
+      }),
+    );
   }
 
   loadPrograms(): void {
@@ -141,7 +176,7 @@ class Load {
       if (kind === null || (wanted !== undefined && !wanted.includes(name))) continue;
       const target = this.#options.targets?.[name] ?? kind.target;
       const program = loadObjectProgram(
-        spec,
+        name,
         { ...kind, target },
         {
           object: this.#spec,
@@ -170,6 +205,7 @@ export function loadObject(spec: ObjectSpec, options: LoadOptions = {}): Collect
   load.loadData();
   load.loadPrograms();
   load.fill('programs');
+  const register = load.prepareStructOps();
   const globals = [...load.sections.values()].flatMap(({ variables }) =>
     variables.map((one) => [one.name, one] as const),
   );
@@ -177,6 +213,7 @@ export function loadObject(spec: ObjectSpec, options: LoadOptions = {}): Collect
     Object.fromEntries(load.maps),
     Object.fromEntries(load.programs),
     Object.fromEntries(globals),
+    register,
     stack.move(),
   );
 }

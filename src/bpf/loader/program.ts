@@ -11,6 +11,7 @@ import { ERRNO } from '../../kernel/errno.ts';
 import { own } from '../../kernel/native.ts';
 import { closeDescriptor } from '../../kernel/socket.ts';
 import { encode, INSTRUCTION_BYTES, type Instruction } from '../instructions.ts';
+import type { ProgramInfo as ProgramTables } from '../object/link.ts';
 import { bpf, bpfError, cString, kernelName, stable, textOf } from './bpf.ts';
 import type { Holder } from './codec.ts';
 import { type ProgramInfo, programInfo } from './info.ts';
@@ -24,12 +25,9 @@ export type ProgramType = ProgramTypeName;
 export type LogLevel = 0 | 1 | 2;
 
 /** Types of a program's functions and its line table, as BPF_PROG_LOAD takes them. */
-export interface ProgramBtf {
+export interface ProgramBtf extends ProgramTables {
   /** Of the BTF that was loaded. */
   readonly descriptor: number;
-  /** struct bpf_func_info and struct bpf_line_info, one after the other; empty for none. */
-  readonly functions: Uint8Array;
-  readonly lines: Uint8Array;
 }
 
 /** What a program shall be. */
@@ -62,24 +60,21 @@ const NAME_BYTES_MAX = 15;
 const LOG_BYTES_FIRST = 1 << 16;
 /** Beyond it a log is cut: its beginning is lost, as newer kernels do by themselves (6.4: a rotating log). */
 const LOG_BYTES_MAX = 1 << 24;
-/** struct bpf_func_info and struct bpf_line_info (include/uapi/linux/bpf.h). */
-export const FUNCTION_INFO_BYTES = 8;
-export const LINE_INFO_BYTES = 16;
 
 interface Attempt {
   readonly result: number;
   readonly log: string;
 }
 
-function btfFields({ descriptor, functions, lines }: ProgramBtf): Parameters<typeof bpf>[1] {
+function btfFields(btf: ProgramBtf): Parameters<typeof bpf>[1] {
   return {
-    prog_btf_fd: descriptor,
-    func_info_rec_size: FUNCTION_INFO_BYTES,
-    func_info: stable(functions),
-    func_info_cnt: functions.length / FUNCTION_INFO_BYTES,
-    line_info_rec_size: LINE_INFO_BYTES,
-    line_info: stable(lines),
-    line_info_cnt: lines.length / LINE_INFO_BYTES,
+    prog_btf_fd: btf.descriptor,
+    func_info_rec_size: btf.functionBytes,
+    func_info: stable(btf.functions),
+    func_info_cnt: btf.functionCount,
+    line_info_rec_size: btf.lineBytes,
+    line_info: stable(btf.lines),
+    line_info_cnt: btf.lineCount,
   };
 }
 
