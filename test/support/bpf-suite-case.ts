@@ -19,8 +19,9 @@ export type MapContent = ReadonlyMap<string, Uint8Array>;
 
 /** What a case may do before the first run. */
 export interface Setup {
-  /** Puts a value into a map: bytes, or a socket's descriptor. */
-  set(map: string, key: Uint8Array, value: Uint8Array | number): void;
+  set(map: string, key: Uint8Array, value: Uint8Array): void;
+  /** Puts a listening TCP socket into a map; in the VM, which has no sockets, the map stays empty. */
+  listen(map: string, key: Uint8Array): void;
   /** Gives a global variable a value. */
   assign(variable: string, value: number | bigint): void;
 }

@@ -217,7 +217,10 @@ export const socketCases: readonly SuiteCase[] = [
     name: 'lookup-steering',
     program: 'lookupSteering',
     kernel: true,
-    prepare: (setup) => setup.set('closedPorts', bytes(le32(8443)), bytes(le64(0n))),
+    prepare: (setup) => {
+      setup.set('closedPorts', bytes(le32(8443)), bytes(le64(0n)));
+      setup.listen('listeners', bytes(le32(0)));
+    },
     inputs: lookups,
     observed: ['closedPorts'],
   },

@@ -12,6 +12,9 @@ import { compile } from '../../src/bpf/compiler/compile.ts';
 import { type Collection, loadObject } from '../../src/bpf/loader/collection.ts';
 import { readElf } from '../../src/bpf/object/elf/read.ts';
 import type { ObjectSpec } from '../../src/bpf/object/spec.ts';
+import { check } from '../../src/kernel/error.ts';
+import { bind, listen, socket } from '../../src/kernel/socket.ts';
+import { AF_INET, SOCK_CLOEXEC, SOCK_STREAM } from '../../src/kernel/socket-constants.ts';
 import type { Input, MapContent, Setup, SuiteCase } from './bpf-suite-case.ts';
 
 export type Language = 'c' | 'typescript';
@@ -131,6 +134,17 @@ export interface Runner extends Disposable {
   observation(): Observation;
 }
 
+let listener = -1;
+
+/** A TCP socket that listens on the loopback address: the same for all, as its cookie shows in contexts. It ends with the process. */
+function listeningSocket(): number {
+  if (listener !== -1) return listener;
+  listener = check(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC), 'socket');
+  check(bind(listener, { family: 'ipv4', address: '127.0.0.1', port: 0 }), 'bind');
+  check(listen(listener, 1), 'listen');
+  return listener;
+}
+
 class KernelRunner implements Runner {
   readonly #case: SuiteCase;
   readonly collection: Collection;
@@ -147,6 +161,7 @@ class KernelRunner implements Runner {
       assign: (variable, value) => {
         named(this.collection.globals, variable).value = value;
       },
+      listen: (map, key) => named(this.collection.maps, map).set(key, listeningSocket()),
     };
     suiteCase.prepare?.(setup);
   }
