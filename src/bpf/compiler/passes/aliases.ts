@@ -51,7 +51,7 @@ const mapWriters: ReadonlySet<string> = new Set([
 ]);
 
 /** What a call may write, as bits of {@link MEMORY}. */
-export function writtenBy(call: Call): number {
+function writtenBy(call: Call): number {
   if (call.pure) return 0;
   if (call.target.kind !== 'helper') return SHARED;
   if (harmless.has(call.target.name)) return 0;

@@ -11,32 +11,37 @@ import { removeDeadCode, removeUnusedSlots } from './dead-code.ts';
 import { removeDeadStores } from './dead-stores.ts';
 import { removeUnseenBits } from './demanded-bits.ts';
 import { Editor } from './editor.ts';
+import { hoistInvariants } from './loop-invariants.ts';
 import { mergeCopies } from './merge-copies.ts';
+import { mergeLoads } from './merge-loads.ts';
 import { mergeStores } from './merge-stores.ts';
 import { promoteSlots } from './promote-slots.ts';
+import { sinkComputations } from './sink.ts';
 import { threadJumps } from './thread-jumps.ts';
 import { simplifyValues } from './values.ts';
 
 /** Rounds of the passes that give each other work. Most functions need two. */
 const ROUNDS_MAX = 4;
 
+type Pass = (editor: Editor) => boolean;
+
+const memory: readonly Pass[] = [promoteSlots, removeDeadStores, mergeLoads, mergeCopies, mergeStores];
+const rounds: readonly Pass[] = [
+  ...[simplifyValues, removeUnseenBits, ...memory, removeDeadCode],
+  ...[tidyControlFlow, threadJumps, tidyControlFlow],
+];
+/** Once at the end: what they do would only be undone in between, or hide things from the others. */
+const last: readonly Pass[] = [hoistInvariants, sinkComputations, removeDeadCode, tidyControlFlow];
+
 function optimiseFunction(irFunction: IrFunction): void {
   const editor = new Editor(irFunction);
   tidyControlFlow(editor);
   for (let round = 0; round < ROUNDS_MAX; round++) {
-    let isChanged = simplifyValues(editor);
-    if (removeUnseenBits(editor)) isChanged = true;
-    if (promoteSlots(editor)) isChanged = true;
-    if (removeDeadStores(editor)) isChanged = true;
-    if (mergeCopies(editor)) isChanged = true;
-    if (mergeStores(editor)) isChanged = true;
-    if (removeDeadCode(editor)) isChanged = true;
-    if (tidyControlFlow(editor)) isChanged = true;
-    if (threadJumps(editor)) isChanged = true;
-    if (tidyControlFlow(editor)) isChanged = true;
-    if (!isChanged) break;
+    // Each is run, whatever the ones before it did.
+    const changes = rounds.map((pass) => pass(editor));
+    if (!changes.includes(true)) break;
   }
-  removeDeadCode(editor);
+  for (const pass of last) pass(editor);
   removeUnusedSlots(editor);
 }
 

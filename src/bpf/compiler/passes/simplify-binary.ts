@@ -90,8 +90,8 @@ function simplifyShift(workshop: Workshop, value: Binary, right: Constant): Valu
   if (BigInt(count) !== right.value) {
     return workshop.emit(editor.binary(operator, bits, left, editor.constant(count), value));
   }
-  if (left.kind === 'binary') return foldShiftPair(workshop, value, left, count);
-  return null;
+  if (left.kind !== 'binary' || workshop.knowledge.isWatched(value)) return null;
+  return foldShiftPair(workshop, value, left, count);
 }
 
 function simplifyMask(workshop: Workshop, value: Binary, right: Constant): Value | null {
@@ -148,6 +148,7 @@ function reassociate(workshop: Workshop, value: Binary, right: Constant): Value 
   const { editor } = workshop;
   const { operator, bits, left } = value;
   if (left.kind !== 'binary' || left.operator !== operator || left.bits !== bits) return null;
+  if (operator !== 'and' && workshop.knowledge.isWatched(value)) return null;
   if (left.right.kind !== 'constant' || (left.space === 'scalar') !== (value.space === 'scalar')) return null;
   const sum = BigInt.asIntN(bits, evaluateBinary(operator, bits, left.right.value, right.value));
   return workshop.emit(editor.binary(operator, bits, left.left, editor.constant(sum), value, value.space));
@@ -201,6 +202,7 @@ function withItself(workshop: Workshop, value: Binary): Value | null {
 /** x + (-y) is x - y. */
 function withNegation(workshop: Workshop, value: Binary): Value | null {
   const { left, right, bits, operator } = value;
+  if (workshop.knowledge.isWatched(value)) return null;
   if (right.kind !== 'unary' || right.operator !== 'neg' || right.width * 8 !== bits) return null;
   if (operator !== 'add' && operator !== 'sub') return null;
   const other = operator === 'add' ? 'sub' : 'add';
@@ -219,9 +221,8 @@ export function simplifyBinary(workshop: Workshop, value: Binary): Value | null 
   }
   if (bits === 32) {
     const [a, b] = [lowPart(left, 4), lowPart(right, 4)];
-    const isFree = !knowledge.isWatched(value);
-    // For a watched value an extension's bounds may count; the verifier follows the low half of an operand just as well.
-    if ((a !== left || b !== right) && (isFree || operator !== 'and')) {
+    // A watched value may be bounded through a check of its very operands, so it keeps them.
+    if ((a !== left || b !== right) && !knowledge.isWatched(value)) {
       return workshop.emit(editor.binary(operator, bits, a, b, value));
     }
   }

@@ -35,6 +35,8 @@ function simplifyZeroExtension(workshop: Workshop, value: Unary): Value | null {
   const { editor, knowledge } = workshop;
   const { width, operand } = value;
   if (knowledge.bits(value).isZeroExtended(operand, width)) return operand;
+  // A check of the operand bounds a watched value; one of what came before does not.
+  if (knowledge.isWatched(value)) return null;
   if (operand.kind === 'unary' && operand.operator === 'zext') {
     return workshop.emit(editor.unary('zext', Math.min(width, operand.width) as Width, operand.operand, value));
   }
@@ -54,7 +56,7 @@ function simplifySignExtension(workshop: Workshop, value: Unary): Value | null {
   if (bits.areZero(operand, 1n << BigInt(width * 8 - 1))) {
     return workshop.emit(editor.unary('zext', width, operand, value));
   }
-  const source = lowPart(operand, width);
+  const source = knowledge.isWatched(value) ? operand : lowPart(operand, width);
   return source === operand ? null : workshop.emit(editor.unary('sext', width, source, value));
 }
 

@@ -2,35 +2,24 @@
  * Room `bpf`: one walk over the dominator tree that simplifies each operation and finds those computed already on every path: pure
  * ones, conditions that a branch has answered, and loads of what is known to lie in memory.
  *
- * A newcomer would get wrong: what is known at the end of a block's closest dominator holds at its beginning only if nothing in
- * between writes that memory: the blocks on all ways there are asked, loops included.
+ * A newcomer would get wrong: operands are those that the walk has put in place already, so each is asked for by `resolve`; only the
+ * inputs of a loop's phis come later.
  */
 import { DominatorTree } from '../dominators.ts';
-import type { Atomic, Block, Load, Operation, Store, Terminator, Value } from '../ir.ts';
-import { mapOperands, successorsOf } from '../ir.ts';
-import { type Access, Aliases, isSameBase, writtenBy } from './aliases.ts';
+import type { Block, Load, Operation, Store, Terminator, Value } from '../ir.ts';
+import { mapOperands, operandsOf, successorsOf } from '../ir.ts';
 import { removeUnreachable } from './control-flow.ts';
 import { type Editor, mapTerminator, removeEdge } from './editor.ts';
 import { mirrored, opposite } from './evaluate.ts';
 import { Knowledge } from './knowledge.ts';
+import { type Held, KnownMemory } from './known-memory.ts';
 import { isCommutative, simplifyBinary, type Workshop } from './simplify-binary.ts';
 import { simplifyTest, type Test } from './simplify-condition.ts';
 import { simplifyUnary } from './simplify-unary.ts';
 
 type Branch = Extract<Terminator, { kind: 'branch' }>;
 
-/** A value that lies in memory: `width` bytes at `address + offset` are the low bytes of it. */
-interface Held extends Pick<Access, 'address' | 'offset' | 'width'> {
-  readonly value: Value;
-  /** For a load: how its value is extended. A stored value is as it is. */
-  readonly load: Load | null;
-}
-
-const HELD_MAX = 48;
-/** Blocks that are searched for writes between a block and its dominator, before everything counts as written. */
-const SEARCHED_MAX = 64;
 const OFFSET_MAX = 32767;
-const EVERYTHING = 0xff;
 
 /** The name under which an equal computation is found; null for what is not looked up. */
 function keyOf(operation: Operation): string | null {
@@ -63,19 +52,30 @@ function conditionKey({ condition, bits, left, right }: Pick<Test, 'condition' |
   return `${mirrored[condition]}${bits} ${right.id} ${left.id}`;
 }
 
+/** What was known before a block taught something else. */
+type Undo =
+  | { readonly key: string; readonly before: Value | undefined }
+  | { readonly value: Value; readonly before: number | undefined };
+
+function putBack<Key, Item>(into: Map<Key, Item>, key: Key, before: Item | undefined): void {
+  if (before === undefined) into.delete(key);
+  else into.set(key, before);
+}
+
 /** The walk's state. `scope` is undone block by block when the walk climbs back. */
 class Walk implements Workshop {
   readonly editor: Editor;
   readonly knowledge: Knowledge;
   readonly tree: DominatorTree;
-  readonly #aliases: Aliases;
+  readonly #memory: KnownMemory;
   readonly #known = new Map<string, Value>();
-  readonly #scope: { readonly key: string; readonly before: Value | undefined }[] = [];
-  readonly #writes = new Map<Block, number>();
+  readonly #scope: Undo[] = [];
   /** Blocks that an edge still leads to, from what was visited. */
   readonly #entered = new Set<Block>();
-  readonly #heldAtEnd = new Map<Block, readonly Held[]>();
-  #held: readonly Held[] = [];
+  /** How deep in the tree a computation stands, and the deepest block so far whose entry tells something of a value. */
+  readonly #depths = new Map<Value, number>();
+  readonly #asked = new Map<Value, number>();
+  #depth = 0;
   #output: Operation[] = [];
   #current: Value | null = null;
   isChanged = false;
@@ -85,18 +85,14 @@ class Walk implements Workshop {
     this.knowledge = new Knowledge(editor.function);
     this.tree = new DominatorTree(editor.function);
     this.#entered.add(this.tree.order[0]);
-    this.#aliases = new Aliases(editor.function);
-    for (const block of this.tree.order) {
-      let written = 0;
-      for (const operation of block.operations) written |= this.#aliases.written(operation);
-      this.#writes.set(block, written);
-    }
+    this.#memory = new KnownMemory(editor.function, this.tree);
   }
 
   run(): void {
     const open: { readonly block: Block; next: number; readonly mark: number }[] = [];
     const enter = (block: Block): void => {
       open.push({ block, next: 0, mark: this.#scope.length });
+      this.#depth = open.length;
       this.#visit(block);
     };
     enter(this.tree.order[0]);
@@ -114,9 +110,9 @@ class Walk implements Workshop {
 
   #leave(mark: number): void {
     while (this.#scope.length > mark) {
-      const { key, before } = this.#scope.pop()!;
-      if (before === undefined) this.#known.delete(key);
-      else this.#known.set(key, before);
+      const undo = this.#scope.pop()!;
+      if ('key' in undo) putBack(this.#known, undo.key, undo.before);
+      else putBack(this.#asked, undo.value, undo.before);
     }
   }
 
@@ -125,10 +121,16 @@ class Walk implements Workshop {
     this.#known.set(key, value);
   }
 
+  /** Notes the question until the walk leaves this block. */
+  #ask(value: Value): void {
+    this.#scope.push({ value, before: this.#asked.get(value) });
+    this.#asked.set(value, this.#depth);
+  }
+
   #visit(block: Block): void {
     // Loops that are never entered have phis that are only themselves: nothing can be said of them.
     if (!this.#entered.has(block)) return;
-    this.#held = this.#heldAtStart(block);
+    this.#memory.enter(block);
     this.#learnFromEdge(block);
     for (const phi of block.phis) this.#visitPhi(phi);
     block.phis = block.phis.filter((phi) => this.editor.resolve(phi) === phi);
@@ -146,7 +148,7 @@ class Walk implements Workshop {
     this.#visitEnd(block);
     for (const successor of successorsOf(block)) this.#entered.add(successor);
     block.operations = this.#output;
-    this.#heldAtEnd.set(block, this.#held);
+    this.#memory.leave(block);
   }
 
   /** A phi of one value (and itself) is that value. */
@@ -168,6 +170,16 @@ class Walk implements Workshop {
     return this.#place(operation);
   }
 
+  /**
+   * Whether a branch on the way from an equal computation asked about its operands. A watched value is then computed anew: the
+   * verifier bounds what is computed after a check, not what was before.
+   */
+  #isAskedSince(operation: Operation, known: Value): boolean {
+    if (!this.knowledge.isWatched(operation)) return false;
+    const depth = this.#depths.get(known) ?? 0;
+    return operandsOf(operation).some((operand) => (this.#asked.get(operand) ?? 0) > depth);
+  }
+
   /** Appends an operation, or finds what stands for it. */
   #place(operation: Operation): Value {
     const simpler = this.#simplify(operation);
@@ -175,25 +187,18 @@ class Walk implements Workshop {
     const key = keyOf(operation);
     if (key !== null) {
       const known = this.#known.get(key);
-      if (known !== undefined) return known;
+      if (known !== undefined && !this.#isAskedSince(operation, known)) return known;
       this.#learn(key, operation);
+      this.#depths.set(operation, this.#depth);
     } else if (operation.kind === 'load') {
-      const held = this.#find(operation);
-      if (held !== null) return held;
-      if (!operation.volatile && operation.relocation === null) this.#hold(operation, operation, operation);
+      const held = this.#memory.find(operation);
+      const value = held === null ? null : this.#asLoaded(operation, held);
+      if (value !== null) return value;
+    } else if (operation.kind === 'store' && this.#memory.isThere(operation)) {
+      this.isChanged = true;
+      return operation;
     }
-    if (operation.kind === 'store') {
-      if (this.#isThere(operation)) {
-        this.isChanged = true;
-        return operation;
-      }
-      this.#forgetTouched(operation);
-      if (!operation.volatile && operation.relocation === null) this.#hold(operation, operation.value, null);
-    } else if (operation.kind === 'atomic') {
-      this.#forgetTouched(operation);
-    } else if (operation.kind === 'call') {
-      this.#forgetWritten(writtenBy(operation));
-    }
+    this.#memory.pass(operation);
     this.#output.push(operation);
     return operation;
   }
@@ -255,15 +260,6 @@ class Walk implements Workshop {
     this.#narrowStored(store);
   }
 
-  #find(load: Load): Value | null {
-    if (load.volatile || load.relocation !== null) return null;
-    for (const held of this.#held) {
-      if (held.offset !== load.offset || held.width !== load.width || !isSameBase(held.address, load.address)) continue;
-      return this.#asLoaded(load, held);
-    }
-    return null;
-  }
-
   #asLoaded(load: Load, held: Held): Value | null {
     if (load.space !== held.value.space) return null;
     if (held.load !== null) {
@@ -276,57 +272,6 @@ class Walk implements Workshop {
     return this.emit(this.editor.unary(load.signed ? 'sext' : 'zext', load.width, held.value, load));
   }
 
-  /** Whether a store writes what lies there already. */
-  #isThere(store: Store): boolean {
-    if (store.volatile || store.relocation !== null) return false;
-    return this.#held.some(
-      (held) =>
-        held.value === store.value &&
-        held.offset === store.offset &&
-        held.width === store.width &&
-        isSameBase(held.address, store.address),
-    );
-  }
-
-  #hold(access: Load | Store, value: Value, load: Load | null): void {
-    const { address, offset, width } = access;
-    const kept = this.#held.length >= HELD_MAX ? this.#held.slice(1) : this.#held;
-    this.#held = [...kept, { address, offset, width, value, load }];
-  }
-
-  #forgetTouched(access: Store | Atomic): void {
-    this.#held = this.#held.filter((held) => !this.#aliases.mayTouch(held, access));
-  }
-
-  #forgetWritten(written: number): void {
-    if (written === 0) return;
-    this.#held = this.#held.filter((held) => (this.#aliases.memoryOf(held.address) & written) === 0);
-  }
-
-  #heldAtStart(block: Block): readonly Held[] {
-    const parent = this.tree.parentOf(block);
-    const before = parent === null ? undefined : this.#heldAtEnd.get(parent);
-    if (parent === null || before === undefined || before.length === 0) return [];
-    const written = this.#writtenBetween(parent, block);
-    if (written === 0) return before;
-    return before.filter((held) => (this.#aliases.memoryOf(held.address) & written) === 0);
-  }
-
-  /** What the blocks on all ways from `above` to `below` may write, those two left out. */
-  #writtenBetween(above: Block, below: Block): number {
-    let written = 0;
-    const seen = new Set([above]);
-    const open = [...below.predecessors];
-    for (let block = open.pop(); block !== undefined; block = open.pop()) {
-      if (seen.has(block)) continue;
-      seen.add(block);
-      if (seen.size > SEARCHED_MAX) return EVERYTHING;
-      written |= this.#writes.get(block) ?? 0;
-      open.push(...block.predecessors);
-    }
-    return written;
-  }
-
   /** In a block that is entered by one edge of a branch the branch's condition has its answer. */
   #learnFromEdge(block: Block): void {
     if (block.predecessors.length !== 1) return;
@@ -334,6 +279,7 @@ class Walk implements Workshop {
     const end = predecessor.terminator;
     if (end?.kind !== 'branch' || end.whenTrue === end.whenFalse) return;
     const holds = end.whenTrue === block;
+    for (const value of [end.left, end.right]) this.#ask(value);
     this.#learn(conditionKey(end), this.editor.constant(holds ? 1 : 0));
     const other = opposite[end.condition];
     if (other === null) return;

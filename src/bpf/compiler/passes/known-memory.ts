@@ -1,0 +1,104 @@
+/**
+ * Room `bpf`: what is known to lie in memory at a point of the program: what was stored there last, or loaded from there.
+ *
+ * A newcomer would get wrong: what is known at the end of a block's closest dominator holds at its beginning only if nothing in
+ * between writes that memory: the blocks on all ways there are asked, loops included.
+ */
+import type { DominatorTree } from '../dominators.ts';
+import type { Block, IrFunction, Load, Operation, Store, Value } from '../ir.ts';
+import { type Access, Aliases, isSameBase } from './aliases.ts';
+
+/** A value that lies in memory: the `width` bytes at `address + offset` are its low bytes. */
+export interface Held extends Pick<Access, 'address' | 'offset' | 'width'> {
+  readonly value: Value;
+  /** For a load: how its value is extended. A stored value is as it is. */
+  readonly load: Load | null;
+}
+
+const HELD_MAX = 48;
+/** Blocks that are searched for writes between a block and its dominator, before everything counts as written. */
+const SEARCHED_MAX = 64;
+const EVERYTHING = 0xff;
+
+const isPlain = ({ volatile, relocation }: Load | Store): boolean => !volatile && relocation === null;
+
+/** The memory of a function along a walk over its dominator tree. */
+export class KnownMemory {
+  readonly #aliases: Aliases;
+  readonly #tree: DominatorTree;
+  /** What each block may write. */
+  readonly #writes = new Map<Block, number>();
+  readonly #atEnd = new Map<Block, readonly Held[]>();
+  #held: readonly Held[] = [];
+
+  constructor(irFunction: IrFunction, tree: DominatorTree) {
+    this.#aliases = new Aliases(irFunction);
+    this.#tree = tree;
+    for (const block of tree.order) {
+      let written = 0;
+      for (const operation of block.operations) written |= this.#aliases.written(operation);
+      this.#writes.set(block, written);
+    }
+  }
+
+  enter(block: Block): void {
+    const parent = this.#tree.parentOf(block);
+    this.#held = (parent === null ? undefined : this.#atEnd.get(parent)) ?? [];
+    if (parent !== null && this.#held.length > 0) this.#forgetWritten(this.#writtenBetween(parent, block));
+  }
+
+  leave(block: Block): void {
+    this.#atEnd.set(block, this.#held);
+  }
+
+  /** What a load of just these bytes would give; null where that is not known. */
+  find(load: Load): Held | null {
+    if (!isPlain(load)) return null;
+    return this.#held.find((held) => this.#isPlaceOf(held, load)) ?? null;
+  }
+
+  /** Whether a store writes what lies there already. */
+  isThere(store: Store): boolean {
+    return isPlain(store) && this.#held.some((held) => held.value === store.value && this.#isPlaceOf(held, store));
+  }
+
+  #isPlaceOf(held: Held, access: Load | Store): boolean {
+    return held.offset === access.offset && held.width === access.width && isSameBase(held.address, access.address);
+  }
+
+  /** Notes what an operation does to memory and tells of it. */
+  pass(operation: Operation): void {
+    if (operation.kind === 'store' || operation.kind === 'atomic') {
+      this.#held = this.#held.filter((held) => !this.#aliases.mayTouch(held, operation));
+    } else if (operation.kind === 'call') {
+      this.#forgetWritten(this.#aliases.written(operation));
+    }
+    if (operation.kind === 'load' && isPlain(operation)) this.#hold(operation, operation, operation);
+    if (operation.kind === 'store' && isPlain(operation)) this.#hold(operation, operation.value, null);
+  }
+
+  #hold({ address, offset, width }: Load | Store, value: Value, load: Load | null): void {
+    const kept = this.#held.length >= HELD_MAX ? this.#held.slice(1) : this.#held;
+    this.#held = [...kept, { address, offset, width, value, load }];
+  }
+
+  #forgetWritten(written: number): void {
+    if (written === 0) return;
+    this.#held = this.#held.filter((held) => (this.#aliases.memoryOf(held.address) & written) === 0);
+  }
+
+  /** What the blocks on all ways from `above` to `below` may write; `above` itself is left out. */
+  #writtenBetween(above: Block, below: Block): number {
+    let written = 0;
+    const seen = new Set([above]);
+    const open = [...below.predecessors];
+    for (let block = open.pop(); block !== undefined; block = open.pop()) {
+      if (seen.has(block)) continue;
+      seen.add(block);
+      if (seen.size > SEARCHED_MAX) return EVERYTHING;
+      written |= this.#writes.get(block) ?? 0;
+      open.push(...block.predecessors);
+    }
+    return written;
+  }
+}
