@@ -8,6 +8,7 @@
 import { DominatorTree } from '../dominators.ts';
 import type { Block, Load, Operation, Store, Terminator, Value } from '../ir.ts';
 import { mapOperands, operandsOf, successorsOf } from '../ir.ts';
+import type { Access } from './aliases.ts';
 import { removeUnreachable } from './control-flow.ts';
 import { type Editor, mapTerminator, removeEdge } from './editor.ts';
 import { mirrored, opposite } from './evaluate.ts';
