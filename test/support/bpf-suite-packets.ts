@@ -125,7 +125,7 @@ function nameHash(name: string): number {
   return hash;
 }
 
-/** The cookie of the default addresses and ports of `syn`, by the keys that both programs begin with (SipHash-2-4, Aumasson and Bernstein). */
+/** The cookie of `syn`’s default addresses and ports, by the keys that both programs begin with (SipHash-2-4, Aumasson and Bernstein). */
 function synCookie(minute: number): number {
   const cut = (value: bigint): bigint => BigInt.asUintN(64, value);
   const rotate = (value: bigint, by: bigint): bigint => cut((value << by) | (value >> (64n - by)));
