@@ -94,7 +94,10 @@ export interface MapDefinition {
   readonly name: string;
   /** As in MapSpec.type. */
   readonly type: string;
-  /** What the options must or may hold beside `maxEntries` and `flags`. */
+  /**
+   * What the options must or may hold beside `maxEntries` and `flags`. `u32`: that, whether or not it is said. `optional`: where absent a
+   * key is u64 and a value u32; a ring buffer's value is for user space alone.
+   */
   readonly key: 'required' | 'none' | 'u32' | 'optional';
   readonly value: 'required' | 'none' | 'u32' | 'map' | 'program' | 'optional';
   /** Flags always set: BPF_F_NO_PREALLOC for tries and storages. */
@@ -104,7 +107,7 @@ export interface MapDefinition {
    * order, without the map. `reserve` takes a layout in place of the size and gives what that holds.
    */
   readonly methods: Readonly<Record<string, string>>;
-  /** What a look-up gives where that is not the value: a socket (a catalogue name: bpf_sock, bpf_xdp_sock). */
+  /** What a look-up gives where that is not the value: a struct of the library by its name in the kernel (bpf_sock, bpf_xdp_sock). */
   readonly lookupStruct?: string;
   readonly since: string;
 }

@@ -24,6 +24,7 @@ export * from './helpers/packets.ts';
 export * from './helpers/sockets.ts';
 export * from './helpers/system.ts';
 export * from './helpers/tracing.ts';
+export type * from './infer.ts';
 export * from './intrinsics.ts';
 export type {
   Elements,

@@ -5,6 +5,7 @@
  * A newcomer would get wrong: these are not helpers. `packet(context, Ethernet, 0)` becomes the comparison with the packet's end that the
  * verifier wants to see, and a pointer; `range(10)` becomes a counter.
  */
+import { bytesOf, type Type } from '../types.ts';
 import type { PacketContext } from './contexts/packets.ts';
 import type { IntrinsicDefinition } from './definitions.ts';
 import type { Kernel, Layout, Stored, StructLayout, Value } from './layout.ts';
@@ -72,6 +73,7 @@ export const slice: <T extends object>(memory: T, length: number) => T = only('s
 /** A global that programs only read: `export const limit = readOnly(u32, 100)`. User space sets it before it loads the program. */
 export interface ReadOnlyGlobal<L extends Layout> {
   readonly kind: 'global';
+  readonly readOnly: true;
   readonly layout: L;
   readonly value: Value<L>;
 }
@@ -79,22 +81,39 @@ export interface ReadOnlyGlobal<L extends Layout> {
 /** A global that programs and user space read and write: `export const seen = global(u64, 0n)`. */
 export interface Global<L extends Layout> {
   readonly kind: 'global';
+  readonly readOnly: false;
   readonly layout: L;
   value: Value<L>;
 }
 
-/** In user space a global is an object like any other; what the program sees is reached through the loaded object. */
-const globalOf = <L extends Layout>(layout: L, value: Value<L>): Global<L> => ({ kind: 'global', layout, value });
-
-/** See {@link ReadOnlyGlobal}. */
+/** See {@link ReadOnlyGlobal}. In user space it is an object like any other. */
 export const readOnly: <L extends Layout>(layout: L, initial: Value<L>) => ReadOnlyGlobal<L> = define(
-  (layout, initial) => globalOf(layout, initial),
+  (layout, value) => ({ kind: 'global', readOnly: true, layout, value }),
   definition('readOnly'),
 );
 
+/** The zero of a layout, as user space has it. */
+function zeroOf(type: Type): unknown {
+  switch (type.kind) {
+    case 'boolean':
+      return false;
+    case 'array':
+      return Array.from({ length: type.length }, () => zeroOf(type.element));
+    case 'struct':
+      return Object.fromEntries(type.fields.map((field) => [field.name, zeroOf(field.type)]));
+    default:
+      return bytesOf(type) === 8 ? 0n : 0;
+  }
+}
+
 /** See {@link Global}. Without an initial value it is zero (.bss). */
 export const global: <L extends Layout>(layout: L, initial?: Value<L>) => Global<L> = define(
-  (layout, initial) => globalOf(layout, initial as Value<typeof layout>),
+  <L extends Layout>(layout: L, initial?: Value<L>) => ({
+    kind: 'global',
+    readOnly: false,
+    layout,
+    value: initial ?? (zeroOf(layout.type) as Value<L>),
+  }),
   definition('global'),
 );
 
@@ -103,6 +122,7 @@ function findsInKernel<L extends Layout>(name: string, layout: L): ReadOnlyGloba
   const nowhere = inKernel(name);
   return {
     kind: 'global',
+    readOnly: true,
     layout,
     get value(): never {
       return nowhere();
@@ -112,7 +132,7 @@ function findsInKernel<L extends Layout>(name: string, layout: L): ReadOnlyGloba
 
 /** An option of the kernel's configuration, found when the program is loaded: `kconfig('CONFIG_HZ', u32).value`, or LINUX_KERNEL_VERSION. */
 export const kconfig: <L extends Layout>(name: string, layout: L) => ReadOnlyGlobal<L> = define(
-  findsInKernel,
+  (name, layout) => findsInKernel(name, layout),
   definition('kconfig'),
 );
 
@@ -128,7 +148,7 @@ export const kernelFunction: <const P extends readonly Layout[], R extends Layou
 
 /** A variable of the kernel's by its name. */
 export const kernelSymbol: <L extends Layout>(name: string, layout: L) => ReadOnlyGlobal<L> = define(
-  findsInKernel,
+  (name, layout) => findsInKernel(name, layout),
   definition('kernelSymbol'),
 );
 

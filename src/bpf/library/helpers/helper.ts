@@ -75,7 +75,7 @@ export const give = {
   value: { kind: 'value', nullable: true },
   /** The map's value, which is always there. */
   ownValue: { kind: 'value', nullable: false },
-  /** A socket (a name in the catalogue) or null, to be given back where `release` says by what. */
+  /** A socket (by the kernel's name of the struct) or null, to be given back where `release` says by what. */
   socket: (struct: string, release?: string): HelperResult => ({
     kind: 'pointer',
     space: 'kernel',

@@ -66,7 +66,7 @@ export const bpf_tcp_sock: (socket: bpf_sock) => bpf_tcp_sock_struct | null = he
   'bpf_tcp_sock',
   '5.1',
   [take.pointer('socket')],
-  give.socket('bpf_tcp_sock_struct'),
+  give.socket('bpf_tcp_sock'),
 );
 
 /** The listening socket of a connection, or null. */
