@@ -119,6 +119,17 @@ function resolve(record: CoreRecord, local: Btf, targets: readonly Btf[]): Resol
   return { what, patch: patchOf(access, before, first.match, first.after) };
 }
 
+/**
+ * Whether a type of the name asked for is what the program means. A struct of the language stands for the kernel's unions, too, and for
+ * structs that only a typedef names (atomic_t), which loaders of C's objects do not take for one another.
+ */
+function isCandidate(local: BtfType, target: Btf, id: number): boolean {
+  const type = target.type(id);
+  if (local.kind !== 'struct') return false;
+  const meant = type.kind === 'typedef' ? target.resolved(id) : type;
+  return meant.kind === 'union' || (meant.kind === 'struct' && meant.name === '');
+}
+
 /** All types of the name and kind in the first table that has one. */
 function candidatesFor(
   local: Btf,
@@ -129,7 +140,9 @@ function candidatesFor(
   const name = essentialName(type.name);
   if (name === '') return null;
   for (const btf of targets) {
-    const ids = btf.byEssentialName(name).filter((id) => areKindsCompatible(type, btf.type(id)));
+    const named = btf.byEssentialName(name);
+    const same = named.filter((id) => areKindsCompatible(type, btf.type(id)));
+    const ids = same.length > 0 ? same : named.filter((id) => isCandidate(type, btf, id));
     if (ids.length > 0) return { btf, ids };
   }
   return null;
