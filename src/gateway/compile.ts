@@ -103,11 +103,12 @@ function closeHandlers(proxies: readonly CompiledProxy[], served: readonly Files
 function respond(settings: RespondConfiguration): Handler {
   const body = Buffer.from(settings.body, 'utf8');
   const headers = Object.entries(settings.headers);
-  return (_request, response) => {
+  const handler: Handler = (_request, response) => {
     response.status = settings.status;
     for (const [name, value] of headers) response.header(name, value);
     // No content has no type.
     if (body.length === 0) response.empty(settings.status);
     else response.bytes(body, 'text/plain; charset=utf-8');
   };
+  return Object.assign(handler, { leavesNothing: true });
 }
