@@ -5,6 +5,8 @@
  * instruction's index, not by slot.
  */
 import { assemble } from '../../src/bpf/assembler.ts';
+import { loadObject } from '../../src/bpf/loader/collection.ts';
+import type { ObjectProgram } from '../../src/bpf/loader/collection-programs.ts';
 import type {
   DataSection,
   FunctionSpec,
@@ -13,6 +15,7 @@ import type {
   ProgramKind,
   Relocation,
 } from '../../src/bpf/object/spec.ts';
+import { U64 } from '../../src/bpf/types.ts';
 
 /** A program's kind; fields left out are null and 0. */
 export function kind(type: string, fields: Partial<ProgramKind> = {}): ProgramKind {
@@ -72,5 +75,33 @@ export function objectOf(fields: Partial<ObjectSpec>): ObjectSpec {
     kernelSymbols: [],
     btf: null,
     ...fields,
+  };
+}
+
+/** A program that counts its runs in the global `hits` and answers `verdict`. */
+export function countingObject(of: ProgramKind, verdict: number): ObjectSpec {
+  return objectOf({
+    data: [sectionOf('.bss', new Uint8Array(8), { variables: [{ name: 'hits', offset: 0, bytes: 8, type: U64 }] })],
+    functions: [
+      functionOf('count', `lddw %r1, 0\nldxdw %r2, [%r1]\nadd %r2, 1\nstxdw [%r1], %r2\nmov %r0, ${verdict}\nexit`, {
+        kind: of,
+        relocations: [[0, 'data', '.bss']],
+      }),
+    ],
+  });
+}
+
+/** A counting program that is loaded. */
+export interface Counter extends Disposable {
+  readonly program: ObjectProgram;
+  hits(): number;
+}
+
+export function loadCounter(of: ProgramKind, verdict: number): Counter {
+  const collection = loadObject(countingObject(of, verdict));
+  return {
+    program: collection.programs.count,
+    hits: () => Number(collection.globals.hits.value),
+    [Symbol.dispose]: () => collection[Symbol.dispose](),
   };
 }

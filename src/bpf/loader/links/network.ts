@@ -45,6 +45,8 @@ export function attachXdp(program: Holder, target: { readonly interface: Interfa
       }
       if (result === -ERRNO.EOPNOTSUPP)
         return `the driver of ${name} cannot do it: take mode generic, or a smaller MTU`;
+      if (result === -ERRNO.ENOSPC)
+        return `${name} has too few queues for the driver's mode: take mode generic, or more queues`;
       return undefined;
     },
   });
@@ -118,7 +120,9 @@ export function attachNamespace(
       fields: { 'link_create.target_fd': descriptor },
       where: `network namespace ${path}`,
       remedy: (result) =>
-        result === -ERRNO.EEXIST ? 'the namespace has such a program already: only one is allowed' : undefined,
+        result === -ERRNO.E2BIG || result === -ERRNO.EEXIST
+          ? 'the namespace has such a program already: only one is allowed'
+          : undefined,
     }),
   );
 }
