@@ -1,0 +1,85 @@
+/**
+ * Room `bpf`: `=`, `+=` and kin, `++` and `--`.
+ *
+ * A newcomer would get wrong: assigning a struct copies its bytes where the target is a place, and only re-points where the target is a
+ * variable, as in JavaScript.
+ */
+
+import { I32 } from '../../types.ts';
+import { type Located, refuse } from '../diagnostics.ts';
+import * as arithmetic from './arithmetic.ts';
+import { arithmeticOperator } from './constants.ts';
+import type { Frame } from './frame.ts';
+import { assign, store } from './memory.ts';
+import { bare, type Expression, type ExpressionOf } from './syntax.ts';
+import { type Binding, describe, known, type Operand, type Place, type Scalar } from './values.ts';
+
+type Target =
+  | { readonly kind: 'binding'; readonly binding: Binding }
+  | { readonly kind: 'place'; readonly place: Place };
+
+function target(frame: Frame, whole: Expression): Target {
+  const node = bare(whole);
+  if (node.type === 'Identifier') {
+    const binding = frame.find(node.name);
+    if (binding !== null) return { kind: 'binding', binding };
+    const operand = frame.unit.valueOf(frame.module, node.name, node);
+    if (operand?.kind === 'global') refuse(node, `${node.name} is a global`, `write ${node.name}.value = …`);
+    refuse(
+      node,
+      operand === null ? `${node.name} is not declared` : `${node.name} is a constant`,
+      'declare it with let',
+    );
+  }
+  const operand = frame.expression(node);
+  if (operand.kind === 'place') return { kind: 'place', place: operand };
+  return refuse(node, `${describe(operand)} cannot be assigned to`);
+}
+
+function write(frame: Frame, node: Located, to: Target, operand: Operand): void {
+  if (to.kind === 'binding') frame.write(node, to.binding, frame.rules.value(frame, node, operand));
+  else assign(frame, node, to.place, operand);
+}
+
+/** `target operator= by`. @returns the value before and after */
+function change(
+  frame: Frame,
+  node: Located,
+  to: Target,
+  operator: arithmetic.Operator,
+  by: Scalar,
+): readonly [Scalar, Scalar] {
+  const before = to.kind === 'binding' ? frame.read(to.binding) : frame.rules.value(frame, node, to.place);
+  if (before.kind !== 'scalar') refuse(node, `${describe(before)} is no number`, 'arithmetic is for numbers');
+  const after = arithmetic.binary(frame.builder, node, operator, before, by);
+  if (to.kind === 'binding') frame.write(node, to.binding, after);
+  else store(frame, node, to.place, after);
+  return [before, after];
+}
+
+export function assignment(frame: Frame, node: ExpressionOf<'AssignmentExpression'>): Operand {
+  const { left, operator } = node;
+  if (left.type === 'ObjectPattern' || left.type === 'ArrayPattern') {
+    refuse(left, 'destructuring into variables is not supported', 'assign one after the other');
+  }
+  const to = target(frame, left as Expression);
+  if (operator === '=') {
+    const expected = to.kind === 'place' ? to.place.type : (to.binding.variable?.shape.type ?? null);
+    const operand = frame.expression(node.right, expected);
+    frame.at(node);
+    write(frame, node, to, operand);
+    return to.kind === 'binding' ? frame.read(to.binding) : operand;
+  }
+  const plain = arithmeticOperator(operator.slice(0, -1));
+  if (plain === null) refuse(node, `“${operator}” is not supported`, 'write it as an if');
+  const by = frame.scalar(node.right);
+  frame.at(node);
+  return change(frame, node, to, plain, by)[1];
+}
+
+export function update(frame: Frame, node: ExpressionOf<'UpdateExpression'>): Operand {
+  const to = target(frame, node.argument as Expression);
+  const one = known(I32, 1n, true);
+  const [before, after] = change(frame, node, to, node.operator === '++' ? '+' : '-', one);
+  return node.prefix ? after : before;
+}

@@ -1,0 +1,113 @@
+/**
+ * Room `bpf`: functions that a helper calls back (bpf_loop, bpf_for_each_map_elem, bpf_timer_set_callback, bpf_user_ringbuf_drain).
+ *
+ * A newcomer would get wrong: a callback is a function of its own with a frame of its own. It sees nothing of the function around it; what
+ * it needs goes through the object that the helper passes on.
+ */
+import type { CallbackParameter } from '../../library/definitions.ts';
+import { I64, type Type, VOID } from '../../types.ts';
+import { Builder } from '../builder.ts';
+import { refuse } from '../diagnostics.ts';
+import type { Space, Value } from '../ir.ts';
+import { convert, operandOf } from './arithmetic.ts';
+import type { MapEntity, Module } from './entities.ts';
+import { Frame } from './frame.ts';
+import { bindParameter, lowerBody, pointerType, returnAll } from './functions.ts';
+import { assignedIn } from './scan.ts';
+import type { FunctionNode } from './syntax.ts';
+import { computed, isScalarType, known, NULL, type Operand, pointerTo } from './values.ts';
+
+interface Body {
+  readonly node: FunctionNode;
+  readonly module: Module;
+  readonly name: string;
+}
+
+/** What a callback's parameters depend on. */
+interface Given {
+  readonly context: Operand;
+  readonly map: MapEntity | null;
+}
+
+interface Incoming {
+  readonly space: Space;
+  readonly type: Type;
+  readonly operand: (value: Value) => Operand;
+}
+
+function incoming(frame: Frame, parameter: CallbackParameter, { context, map }: Given): Incoming {
+  switch (parameter.kind) {
+    case 'scalar': {
+      const { type } = parameter;
+      const scalar = isScalarType(type) ? type : I64;
+      return { space: 'scalar', type: scalar, operand: (value) => computed(scalar, value) };
+    }
+    case 'map': {
+      const operand = (value: Value): Operand => pointerTo(VOID, value, 'map', { map });
+      return { space: 'map', type: pointerType(VOID), operand };
+    }
+    case 'key':
+    case 'value': {
+      const type = (parameter.kind === 'key' ? map?.spec.key : map?.spec.value) ?? VOID;
+      const writable = parameter.kind === 'value';
+      const operand = (value: Value): Operand => pointerTo(type, value, 'mapValue', { writable });
+      return { space: 'mapValue', type: pointerType(type), operand };
+    }
+    case 'callbackContext': {
+      if (context.kind !== 'pointer') return { space: 'scalar', type: pointerType(VOID), operand: () => NULL };
+      const { space, type, boxed, alignment, writable } = context;
+      const operand = (value: Value): Operand => pointerTo(type, value, space, { boxed, alignment, writable });
+      return { space, type: pointerType(type), operand };
+    }
+    case 'dynptr':
+    case 'pointer': {
+      const name = 'struct' in parameter ? parameter.struct : 'bpf_dynptr';
+      const type = frame.unit.structNamed(name) ?? VOID;
+      const operand = (value: Value): Operand => pointerTo(type, value, 'memory', { writable: false });
+      return { space: 'memory', type: pointerType(type), operand };
+    }
+  }
+}
+
+/** Compiles a callback. @returns its name */
+export function lowerCallback(
+  outer: Frame,
+  body: Body,
+  parameters: readonly CallbackParameter[],
+  given: Given,
+): string {
+  const { unit } = outer;
+  const { node, module } = body;
+  if (node.params.length > parameters.length) {
+    refuse(node.params[parameters.length], `this callback is given ${parameters.length} arguments`);
+  }
+  const all = parameters.map((parameter) => incoming(outer, parameter, given));
+  const name = unit.uniqueName(body.name);
+  const nameOf = (index: number): string => {
+    const parameter = node.params[index];
+    return parameter?.type === 'Identifier' ? parameter.name : `argument${index}`;
+  };
+  const builder = new Builder({
+    name,
+    linkage: 'static',
+    location: unit.locate(node),
+    spaces: all.map(({ space }) => space),
+    signature: { parameters: all.map(({ type }, index) => ({ name: nameOf(index), type })), result: I64 },
+  });
+  const frame = new Frame(unit, module, builder, outer.rules, {
+    program: outer.program,
+    outer: node.type === 'FunctionDeclaration' ? null : outer,
+  });
+  frame.calling = outer.calling;
+  frame.assigned = assignedIn(node);
+  for (const [index, parameter] of node.params.entries()) {
+    bindParameter(frame, parameter, all[index].operand(builder.function.parameters[index]));
+  }
+  // Without a return a callback goes on: 0.
+  returnAll(frame, lowerBody(frame, node), (operand, place) => {
+    const scalar = operand.kind === 'void' ? known(I64, 0n) : frame.scalarOf(place, operand);
+    return operandOf(builder, convert(builder, scalar, I64), 64);
+  });
+  unit.finishFunction(builder);
+  return name;
+}

@@ -1,0 +1,165 @@
+/**
+ * Room `bpf`: conditions: where control goes, and what each way knows of pointers afterwards.
+ *
+ * A newcomer would get wrong: a condition is lowered to branches, not to a value, because the verifier learns from branches only.
+ * `a === null || a.x` works for the same reason that it does in TypeScript: the right side is lowered where the left side left off.
+ */
+import { bytesOf } from '../../types.ts';
+import { type Located, refuse } from '../diagnostics.ts';
+import { type Comparison, compare, operandOf } from './arithmetic.ts';
+import { comparisonOperator } from './constants.ts';
+import type { Frame, Label } from './frame.ts';
+import { isSwapped, loadUnswapped, swapConstant } from './memory.ts';
+import { bare, type Expression, type ExpressionOf } from './syntax.ts';
+import { describe, type Operand, type Place, type Pointer, type Scalar, type Test } from './values.ts';
+
+/** Whether evaluating an expression can change memory that another operand reads. */
+export function isQuiet(node: Expression): boolean {
+  switch (node.type) {
+    case 'Identifier':
+    case 'NumericLiteral':
+    case 'BigIntLiteral':
+    case 'BooleanLiteral':
+    case 'NullLiteral':
+      return true;
+    case 'MemberExpression':
+      return isQuiet(node.object as Expression) && (!node.computed || isQuiet(node.property as Expression));
+    case 'UnaryExpression':
+      return isQuiet(node.argument);
+    case 'BinaryExpression':
+      return isQuiet(node.left as Expression) && isQuiet(node.right);
+    default:
+      return false;
+  }
+}
+
+/** Both operands of an expression, left before right. A place on the left is read at once where the right side may change it. */
+export function operands(frame: Frame, node: ExpressionOf<'BinaryExpression'>): readonly [Operand, Operand] {
+  if (node.left.type === 'PrivateName') refuse(node, 'private fields are not supported');
+  const left = frame.expression(node.left);
+  const first = isQuiet(node.right) ? left : frame.rules.value(frame, node.left, left);
+  return [first, frame.expression(node.right)];
+}
+
+function constantOf(operand: Operand): Scalar | null {
+  return operand.kind === 'scalar' && operand.constant !== null ? operand : null;
+}
+
+/** Equality of something in network order with a constant or with another such place: nothing is swapped when the program runs. */
+function compareUnswapped(frame: Frame, operator: Comparison, left: Operand, right: Operand): Test | boolean | null {
+  if (operator !== '===' && operator !== '!==') return null;
+  const [place, other] = isSwapped(left) ? [left, right] : isSwapped(right) ? [right, left] : [null, null];
+  if (place === null) return null;
+  const bytes = bytesOf(place.type);
+  const bits = bytes === 8 ? 64 : 32;
+  const condition = operator === '===' ? 'eq' : 'ne';
+  if (isSwapped(other)) {
+    if (bytesOf(other.type) !== bytes) return null;
+    return { condition, bits, left: loadUnswapped(frame, place), right: loadUnswapped(frame, other) };
+  }
+  const constant = constantOf(other)?.constant ?? null;
+  if (constant === null) return null;
+  if (constant < 0n || constant >= 1n << BigInt(bytes * 8)) return null;
+  const swapped = swapConstant(constant, bytes);
+  const number = frame.builder.constant(bits === 32 ? BigInt.asIntN(32, swapped) : swapped);
+  return { condition, bits, left: loadUnswapped(frame, place as Place), right: number };
+}
+
+/** A comparison of two numbers: what to test. Null where one of them is no number. */
+export function numberTest(
+  frame: Frame,
+  node: ExpressionOf<'BinaryExpression'>,
+  operator: Comparison,
+  pair: readonly [Operand, Operand],
+): Test | boolean {
+  const unswapped = compareUnswapped(frame, operator, pair[0], pair[1]);
+  if (unswapped !== null) return unswapped;
+  const left = frame.rules.value(frame, node.left, pair[0]);
+  const right = frame.rules.value(frame, node.right, pair[1]);
+  if (left.kind === 'scalar' && right.kind === 'scalar') return compare(frame.builder, operator, left, right);
+  const [odd, place] = left.kind === 'scalar' ? [right, node.right] : [left, node.left];
+  const advice =
+    odd.kind === 'pointer' && odd.boxed ? 'compare its value: x.value' : 'numbers are compared, and pointers with null';
+  return refuse(place, `${describe(odd)} cannot be compared with “${operator}”`, advice);
+}
+
+/** Goes to `present` where the pointer is there, to `absent` where it is null, and lets both ways know. */
+export function testPointer(frame: Frame, pointer: Pointer, present: Label, absent: Label): void {
+  const state = frame.nullness(pointer);
+  if (state !== 'unknown') {
+    frame.jump(state === 'present' ? present : absent);
+    return;
+  }
+  const { builder } = frame;
+  const [there, missing] = [frame.label(), frame.label()];
+  if (pointer.tests !== null) {
+    frame.testAll(pointer.tests, there, missing);
+  } else {
+    const right = builder.constant(0);
+    frame.branch({ condition: 'ne', bits: 64, left: pointer.address, right }, there, missing);
+  }
+  frame.enter(there);
+  frame.learn(pointer.binding, 'present');
+  frame.jump(present);
+  frame.enter(missing);
+  frame.learn(pointer.binding, 'null');
+  frame.jump(absent);
+}
+
+/** Where a value that is no comparison leads: numbers are compared with 0, pointers with null. */
+export function testOperand(frame: Frame, node: Located, operand: Operand, whenTrue: Label, whenFalse: Label): void {
+  if (operand.kind === 'pointer') return testPointer(frame, operand, whenTrue, whenFalse);
+  if (operand.kind === 'null') return frame.jump(whenFalse);
+  if (operand.kind !== 'scalar')
+    refuse(node, `${describe(operand)} is no condition`, 'test a number, a boolean or a pointer');
+  if (operand.constant !== null) return frame.jump(operand.constant === 0n ? whenFalse : whenTrue);
+  const bits = operand.type.kind === 'integer' && operand.type.bytes === 8 ? 64 : 32;
+  const left = operandOf(frame.builder, operand, bits);
+  frame.branch({ condition: 'ne', bits, left, right: frame.builder.constant(0) }, whenTrue, whenFalse);
+}
+
+function comparison(
+  frame: Frame,
+  node: ExpressionOf<'BinaryExpression'>,
+  operator: Comparison,
+  whenTrue: Label,
+  whenFalse: Label,
+): void {
+  const pair = operands(frame, node);
+  const [left, right] = pair;
+  const isEquality = operator === '===' || operator === '!==';
+  if (isEquality && (left.kind === 'null' || right.kind === 'null')) {
+    const [pointerNode, operand] = left.kind === 'null' ? [node.right, right] : [node.left, left];
+    const pointer = frame.rules.value(frame, pointerNode, operand);
+    if (pointer.kind === 'null') return frame.jump(operator === '===' ? whenTrue : whenFalse);
+    if (pointer.kind !== 'pointer')
+      refuse(pointerNode, `${describe(pointer)} is never null`, 'compare it with a number');
+    return operator === '==='
+      ? testPointer(frame, pointer, whenFalse, whenTrue)
+      : testPointer(frame, pointer, whenTrue, whenFalse);
+  }
+  const test = numberTest(frame, node, operator, pair);
+  frame.at(node);
+  frame.branch(test, whenTrue, whenFalse);
+}
+
+/** Lowers a condition: every way out of it leads to one of the labels. */
+export function condition(frame: Frame, expression: Expression, whenTrue: Label, whenFalse: Label): void {
+  const node = bare(expression);
+  frame.at(node);
+  if (node.type === 'UnaryExpression' && node.operator === '!')
+    return condition(frame, node.argument, whenFalse, whenTrue);
+  if (node.type === 'LogicalExpression' && node.operator !== '??') {
+    const middle = frame.label();
+    if (node.operator === '&&') condition(frame, node.left, middle, whenFalse);
+    else condition(frame, node.left, whenTrue, middle);
+    frame.enter(middle);
+    if (frame.isReached) condition(frame, node.right, whenTrue, whenFalse);
+    return;
+  }
+  if (node.type === 'BinaryExpression') {
+    const operator = comparisonOperator(node);
+    if (operator !== null) return comparison(frame, node, operator, whenTrue, whenFalse);
+  }
+  testOperand(frame, node, frame.value(node), whenTrue, whenFalse);
+}

@@ -1,0 +1,146 @@
+/**
+ * Room `bpf`: map declarations: `export const blocked = hash({ key: u32, value: u64, maxEntries: 1000 })`.
+ *
+ * A newcomer would get wrong: maps hold maps and programs as numbers of 4 bytes; what they are comes from the options, not from a type.
+ */
+import type { MapDefinition } from '../../library/definitions.ts';
+import type { MapSpec } from '../../object/spec.ts';
+import { bytesOf, type Type, U32, U64 } from '../../types.ts';
+import { refuse } from '../diagnostics.ts';
+import type { MapEntity } from './entities.ts';
+import { argumentsOf, bare, type Call, type Expression, propertiesOf } from './syntax.ts';
+import { type EvaluateNode, numberOf, typeOf } from './types.ts';
+import type { Unit } from './unit.ts';
+import { describe } from './values.ts';
+
+const UINT_MAX = 0xffffffff;
+const OPTIONS = ['key', 'value', 'maxEntries', 'flags', 'pin', 'numaNode', 'values', 'hashes', 'address'];
+
+function keyOf(
+  definition: MapDefinition,
+  node: Expression | undefined,
+  call: Call,
+  evaluate: EvaluateNode,
+): Type | null {
+  switch (definition.key) {
+    case 'none':
+      if (node !== undefined) refuse(node, `${definition.name} maps have no keys`);
+      return null;
+    case 'optional':
+      return node === undefined ? U64 : typeOf(node, evaluate);
+    case 'u32':
+      if (node !== undefined && bytesOf(typeOf(node, evaluate)) !== 4)
+        refuse(node, `the key of ${definition.name} maps is u32`);
+      return U32;
+    case 'required':
+      return node === undefined
+        ? refuse(call, `${definition.name} needs a key`, 'write key: u32')
+        : typeOf(node, evaluate);
+  }
+}
+
+interface Held {
+  readonly type: Type | null;
+  readonly bytes: number;
+  readonly inner: MapEntity | null;
+}
+
+function valueOf(definition: MapDefinition, node: Expression | undefined, call: Call, evaluate: EvaluateNode): Held {
+  const number = { type: U32, bytes: 4, inner: null };
+  switch (definition.value) {
+    case 'none':
+      if (node !== undefined) refuse(node, `${definition.name} maps have no values`);
+      return { type: null, bytes: 0, inner: null };
+    case 'u32':
+      return number;
+    case 'program':
+      return { ...number, type: null };
+    case 'optional': {
+      if (node === undefined) return definition.key === 'none' ? { type: null, bytes: 0, inner: null } : number;
+      const type = typeOf(node, evaluate);
+      // For buffers it says what user space decodes; the kernel wants no size, or that of a descriptor.
+      if (definition.type === 'ringbuf') return { type, bytes: 0, inner: null };
+      return definition.type === 'perf_event_array'
+        ? { type, bytes: 4, inner: null }
+        : { type, bytes: bytesOf(type), inner: null };
+    }
+    case 'map': {
+      const operand = node === undefined ? null : evaluate(node);
+      if (operand?.kind !== 'map')
+        refuse(node ?? call, `${definition.name} holds maps`, 'write value: and the name of a map like those');
+      return { type: null, bytes: 4, inner: operand.map };
+    }
+    case 'required': {
+      if (node === undefined) refuse(call, `${definition.name} needs a value`, 'write value: u64');
+      const type = typeOf(node, evaluate);
+      return { type, bytes: bytesOf(type), inner: null };
+    }
+  }
+}
+
+/** Names of maps or programs by index. */
+function namesOf(node: Expression): (string | null)[] {
+  if (node.type !== 'ArrayExpression') refuse(node, 'values are a list', 'write values: [parse, null, drop]');
+  return node.elements.map((element) => {
+    if (element === null) return null;
+    const one = element.type === 'SpreadElement' ? refuse(element, 'spread (…) is not supported') : bare(element);
+    if (one.type === 'NullLiteral') return null;
+    return one.type === 'Identifier'
+      ? one.name
+      : refuse(one, 'this is no name', 'name a map or a program of this module');
+  });
+}
+
+/** The map that a constructor's call declares. */
+export function declareMap(
+  unit: Unit,
+  definition: MapDefinition,
+  call: Call,
+  name: string,
+  evaluate: EvaluateNode,
+): MapEntity {
+  const [options, ...rest] = argumentsOf(call);
+  if (options?.type !== 'ObjectExpression' || rest.length > 0) {
+    refuse(call, `${definition.name} takes its options as one object`, `write ${definition.name}({ maxEntries: 1 })`);
+  }
+  const given = new Map(propertiesOf(options).map((one) => [one.name, one.value]));
+  for (const [option, node] of given) {
+    if (!OPTIONS.includes(option))
+      refuse(node, `${definition.name} has no option ${option}`, `it has ${OPTIONS.join(', ')}`);
+  }
+  const key = keyOf(definition, given.get('key'), call, evaluate);
+  const value = valueOf(definition, given.get('value'), call, evaluate);
+  const number = (option: string, fallback: number): number => {
+    const node = given.get(option);
+    return node === undefined ? fallback : numberOf(node, evaluate, 0, UINT_MAX);
+  };
+  const pin = given.get('pin');
+  const pinning = pin === undefined ? null : evaluate(pin);
+  if (pinning !== null && (pinning.kind !== 'string' || pinning.text !== 'byName')) {
+    refuse(pin ?? call, `${describe(pinning)} is no way of pinning`, "write pin: 'byName'");
+  }
+  const numaNode = given.get('numaNode');
+  const values = given.get('values');
+  const spec: MapSpec = {
+    name,
+    type: definition.type,
+    keyBytes: key === null ? 0 : bytesOf(key),
+    valueBytes: value.bytes,
+    maxEntries: number('maxEntries', 0),
+    flags: number('flags', 0) | definition.flags,
+    key,
+    value: value.type,
+    keyTypeId: 0,
+    valueTypeId: 0,
+    ...(value.inner === null ? {} : { inner: value.inner.spec }),
+    ...(values === undefined ? {} : { values: namesOf(values) }),
+    pinByName: pinning !== null,
+    extra: BigInt(number(definition.type === 'arena' ? 'address' : 'hashes', 0)),
+    ...(numaNode === undefined ? {} : { numaNode: numberOf(numaNode, evaluate, 0, UINT_MAX) }),
+  };
+  if (unit.maps.some((other) => other.name === name)) {
+    refuse(call, `a map ${name} is there already, in another module`, 'give one of them another name');
+  }
+  unit.maps.push(spec);
+  return { spec, definition, inner: value.inner };
+}

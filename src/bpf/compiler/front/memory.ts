@@ -1,0 +1,273 @@
+/**
+ * Room `bpf`: reading and writing places: byte order, bit fields, the kernel's structs, copies.
+ *
+ * A newcomer would get wrong: the verifier wants stack accesses aligned even where the machine does not care, so a field of a packed
+ * struct on the stack is read and written in pieces. Packets and map values may be accessed at any address.
+ */
+import { bytesOf, type IntegerType, type PointerType, type Type, U64, VOID } from '../../types.ts';
+import { type Located, refuse } from '../diagnostics.ts';
+import type { CoreRelocation, Value, Width } from '../ir.ts';
+import { convert, operandOf, wrap } from './arithmetic.ts';
+import type { Frame } from './frame.ts';
+import {
+  computed,
+  describe,
+  hostType,
+  isScalarType,
+  known,
+  type Location,
+  type Operand,
+  type Place,
+  type Pointer,
+  pointerTo,
+  type Scalar,
+} from './values.ts';
+
+/** Bytes reversed: what a number in host order is in network order. */
+export function swapConstant(value: bigint, bytes: number): bigint {
+  let result = 0n;
+  for (let rest = BigInt.asUintN(bytes * 8, value), index = 0; index < bytes; index++, rest >>= 8n) {
+    result = (result << 8n) | (rest & 0xffn);
+  }
+  return result;
+}
+
+const isBig = (type: Type): type is IntegerType => type.kind === 'integer' && type.order === 'big';
+
+function relocationOf(place: Location): CoreRelocation | null {
+  const { core } = place;
+  if (core === null || core.path.length === 0) return null;
+  return { struct: core.struct, path: core.path, kind: 'fieldByteOffset' };
+}
+
+/** The widest aligned access at `offset`, up to `bytes`. */
+function widthAt(location: Location, offset: number, bytes: number): Width {
+  const at = location.offset + offset;
+  const mustAlign = location.space === 'stack';
+  for (const width of [8, 4, 2] as const) {
+    if (width <= bytes && (!mustAlign || (location.alignment >= width && at % width === 0))) return width;
+  }
+  return 1;
+}
+
+/** Reads `width` bytes as they lie there. */
+function loadRaw(frame: Frame, place: Location, width: Width, signed: boolean): Value {
+  const { builder } = frame;
+  if (place.probe) return probe(frame, place, width, signed);
+  const first = widthAt(place, 0, width);
+  if (first === width) {
+    const options = { offset: place.offset, relocation: relocationOf(place) };
+    return builder.load(width, signed, place.address, 'scalar', options);
+  }
+  let whole = builder.load(first, false, place.address, 'scalar', { offset: place.offset });
+  for (let at: number = first; at < width; ) {
+    const next = widthAt(place, at, width - at);
+    const piece = builder.load(next, false, place.address, 'scalar', { offset: place.offset + at });
+    const shifted = builder.binary('shl', 64, piece, builder.constant(at * 8));
+    whole = builder.binary('or', 64, whole, shifted);
+    at += next;
+  }
+  return signed && width < 8 ? builder.unary('sext', width, whole) : whole;
+}
+
+/** Reads the kernel's memory where a program may not do so itself. */
+function probe(frame: Frame, place: Location, width: Width, signed: boolean): Value {
+  const { builder } = frame;
+  const slot = builder.slot(width, width, 'read');
+  probeInto(frame, builder.stackAddress(slot), place, width);
+  return builder.load(width, signed, builder.stackAddress(slot));
+}
+
+const PROBE_READ_KERNEL = { kind: 'helper', id: 113, name: 'bpf_probe_read_kernel' } as const;
+
+/** bpf_probe_read_kernel: what cannot be read is zero. */
+export function probeInto(frame: Frame, destination: Value, place: Location, bytes: number): void {
+  const { builder } = frame;
+  const from = frame.addressOf(place);
+  builder.call(PROBE_READ_KERNEL, [destination, builder.constant(bytes), from]);
+}
+
+function loadBits(frame: Frame, node: Located, place: Place, type: IntegerType): Scalar {
+  const { builder } = frame;
+  if (place.core !== null)
+    refuse(node, 'bit fields of the kernel’s structs are not supported', 'read the field’s whole bytes');
+  const bits = place.bits ?? { shift: 0, count: type.bytes * 8 };
+  const wide = type.bytes === 8 ? 64 : 32;
+  let value = loadRaw(frame, place, type.bytes, false);
+  if (type.signed) {
+    const left = wide - bits.shift - bits.count;
+    if (left > 0) value = builder.binary('shl', wide, value, builder.constant(left));
+    value = builder.binary('ashr', wide, value, builder.constant(wide - bits.count));
+    return computed(type, value);
+  }
+  if (bits.shift > 0) value = builder.binary('lshr', wide, value, builder.constant(bits.shift));
+  const mask = (1n << BigInt(bits.count)) - 1n;
+  if (bits.shift + bits.count < type.bytes * 8) {
+    value = builder.binary('and', wide, value, builder.constant(wide === 32 ? BigInt.asIntN(32, mask) : mask));
+  }
+  return computed(type, value, [0n, mask]);
+}
+
+function loadPointer(frame: Frame, node: Located, place: Place): Operand {
+  const { builder, unit } = frame;
+  const options = { offset: place.offset, relocation: relocationOf(place) };
+  if (place.pointer !== null) {
+    const { space, struct, nullable } = place.pointer;
+    const width = bytesOf(place.type) as Width;
+    const value = builder.load(width, false, place.address, space, options);
+    const type = struct === null ? VOID : (unit.structNamed(struct) ?? VOID);
+    return pointerTo(type, value, space, { nullable, writable: false, context: unit.viewOf(type) });
+  }
+  const target = (place.type as PointerType).target();
+  if (place.probe) return pointerTo(target, probe(frame, place, 8, false), 'kernel', kernelPointer(target, true));
+  if (place.space !== 'kernel') {
+    refuse(node, 'a pointer that lies in memory of one’s own cannot be followed', 'read(pointer, Type) follows it');
+  }
+  return pointerTo(
+    target,
+    builder.load(8, false, place.address, 'kernel', options),
+    'kernel',
+    kernelPointer(target, false),
+  );
+}
+
+/** How a pointer into the kernel behaves: not written through, and found by name where its struct is the kernel's. */
+export function kernelPointer(target: Type, probes: boolean): Partial<Pointer> {
+  const core = target.kind === 'struct' && target.relocatable ? { struct: target, path: [] } : null;
+  return { writable: false, probe: probes, core };
+}
+
+/** What lies in a place: a number, a pointer, or a pointer to the struct or array itself. */
+export function load(frame: Frame, node: Located, place: Place): Operand {
+  const { type } = place;
+  if (place.pointer !== null || type.kind === 'pointer') return loadPointer(frame, node, place);
+  if (!isScalarType(type)) {
+    const { address, offset, space, alignment, writable, core, probe: probes } = place;
+    return pointerTo(type, address, space, { offset, alignment, writable, core, probe: probes, boxed: false });
+  }
+  if (place.bits !== null && type.kind === 'integer') return loadBits(frame, node, place, type);
+  const width = bytesOf(type) as Width;
+  const host = hostType(type);
+  const value = loadRaw(frame, place, width, type.kind === 'integer' && type.signed);
+  return computed(host, isBig(type) ? frame.builder.unary('swap', width, value) : value);
+}
+
+/** The bytes of a big-endian place, not swapped, for comparison with a swapped constant and for copies. */
+export function loadUnswapped(frame: Frame, place: Place): Value {
+  return loadRaw(frame, place, bytesOf(place.type) as Width, false);
+}
+
+/** Whether a place holds a number in network order. */
+export function isSwapped(operand: Operand): operand is Place {
+  return operand.kind === 'place' && operand.bits === null && operand.pointer === null && isBig(operand.type);
+}
+
+function storeRaw(frame: Frame, place: Location, width: Width, value: Value): void {
+  const { builder } = frame;
+  let rest = value;
+  for (let at = 0; at < width; ) {
+    const next = widthAt(place, at, width - at);
+    builder.store(next, place.address, rest, { offset: place.offset + at, relocation: relocationOf(place) });
+    at += next;
+    if (at < width) rest = builder.binary('lshr', 64, rest, builder.constant(next * 8));
+  }
+}
+
+function storeBits(frame: Frame, place: Place, type: IntegerType, scalar: Scalar): void {
+  const { builder } = frame;
+  const bits = place.bits ?? { shift: 0, count: type.bytes * 8 };
+  const mask = ((1n << BigInt(bits.count)) - 1n) << BigInt(bits.shift);
+  const wide = type.bytes === 8 ? 64 : 32;
+  const number = (value: bigint): Value => builder.constant(wide === 32 ? BigInt.asIntN(32, value) : value);
+  const before = builder.binary('and', wide, loadRaw(frame, place, type.bytes, false), number(~mask));
+  let part: Value;
+  if (scalar.constant !== null) {
+    part = number((scalar.constant << BigInt(bits.shift)) & mask);
+  } else {
+    const value = operandOf(builder, convert(builder, scalar, type), wide);
+    const shifted = bits.shift === 0 ? value : builder.binary('shl', wide, value, builder.constant(bits.shift));
+    part = builder.binary('and', wide, shifted, number(mask));
+  }
+  storeRaw(frame, place, type.bytes, builder.binary('or', wide, before, part));
+}
+
+function requireWritable(node: Located, place: Location, text: string): void {
+  if (place.writable) return;
+  const advice =
+    place.space === 'context' ? 'the kernel lets programs only read it' : 'copy it into local(…) and change that';
+  refuse(node, `${text} cannot be written`, advice);
+}
+
+/** Writes a number to a place, cut to the place's type. */
+export function store(frame: Frame, node: Located, place: Place, scalar: Scalar): void {
+  const { builder } = frame;
+  const { type } = place;
+  requireWritable(node, place, place.text);
+  if (!isScalarType(type)) refuse(node, `a number cannot be stored in ${describe(place)}`);
+  if (place.bits !== null && type.kind === 'integer') return storeBits(frame, place, type, scalar);
+  const width = bytesOf(type) as Width;
+  // A store takes the low bytes, so nothing is cut before it; what is wider is extended.
+  const isNarrow = type.kind === 'integer' && width < 8;
+  if (scalar.constant !== null) {
+    const cut = wrap(scalar.constant, type);
+    storeRaw(frame, place, width, builder.constant(isBig(type) ? swapConstant(cut, width) : cut));
+    return;
+  }
+  const value = operandOf(builder, isNarrow ? scalar : convert(builder, scalar, hostType(type)), 64);
+  storeRaw(frame, place, width, isBig(type) ? builder.unary('swap', width, value) : value);
+}
+
+/** Copies bytes, the widest aligned pieces first. */
+export function copy(frame: Frame, node: Located, to: Place, from: Pointer): void {
+  const { builder } = frame;
+  requireWritable(node, to, to.text);
+  const bytes = bytesOf(to.type);
+  if (from.probe || from.core !== null) {
+    if (from.core !== null && from.core.path.length === 0 && from.type.kind === 'struct' && from.type.relocatable) {
+      refuse(
+        node,
+        `${from.type.name} is laid out by the kernel and cannot be copied whole`,
+        'copy the fields that you need',
+      );
+    }
+    if (from.probe) return probeInto(frame, frame.addressOf(to), from, bytes);
+  }
+  const source: Location =
+    from.core === null ? from : { ...from, address: frame.addressOf(from), offset: 0, core: null };
+  for (let at = 0; at < bytes; ) {
+    const one = widthAt(to, at, bytes - at);
+    const other = widthAt(source, at, bytes - at);
+    const width = one < other ? one : other;
+    const value = builder.load(width, false, source.address, 'scalar', { offset: source.offset + at });
+    builder.store(width, to.address, value, { offset: to.offset + at });
+    at += width;
+  }
+}
+
+/** Clears bytes. */
+export function clear(frame: Frame, location: Location, from: number, to: number): void {
+  const { builder } = frame;
+  for (let at = from; at < to; ) {
+    const width = widthAt(location, at, to - at);
+    builder.store(width, location.address, builder.constant(0), { offset: location.offset + at });
+    at += width;
+  }
+}
+
+/** Writes any operand to a place. A number from a place in network order to another is copied as it is. */
+export function assign(frame: Frame, node: Located, place: Place, source: Operand): void {
+  if (isSwapped(source) && isSwapped(place) && bytesOf(source.type) === bytesOf(place.type)) {
+    requireWritable(node, place, place.text);
+    return storeRaw(frame, place, bytesOf(place.type) as Width, loadUnswapped(frame, source));
+  }
+  const operand = frame.rules.value(frame, node, source);
+  if (operand.kind === 'scalar') return store(frame, node, place, operand);
+  if (operand.kind === 'null' && place.type.kind === 'pointer')
+    return store(frame, node, { ...place, type: U64 }, known(U64, 0n));
+  if (operand.kind !== 'pointer') refuse(node, `${describe(operand)} cannot be stored in ${describe(place)}`);
+  frame.present(node, operand);
+  if (bytesOf(operand.type) !== bytesOf(place.type) || operand.type.kind !== place.type.kind) {
+    refuse(node, `${describe(operand)} cannot be stored in ${describe(place)}`, 'the types must be the same');
+  }
+  copy(frame, node, place, operand);
+}

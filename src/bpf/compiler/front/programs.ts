@@ -1,0 +1,118 @@
+/**
+ * Room `bpf`: from a program's declaration to its function: what its body is given, and what it may return.
+ *
+ * A newcomer would get wrong: the kernel passes one pointer, the context, whatever the body's parameters are. For hooks that pass the
+ * arguments of a kernel function the context is an array of 64-bit numbers, and each parameter is read from it at the beginning.
+ */
+import { I32, type Type, U64 } from '../../types.ts';
+import { Builder } from '../builder.ts';
+import { refuse } from '../diagnostics.ts';
+import { convert, operandOf } from './arithmetic.ts';
+import type { ProgramEntity } from './entities.ts';
+import { Frame, type Rules } from './frame.ts';
+import { bindParameter, lowerBody, pointerType, returnAll } from './functions.ts';
+import { kernelPointer } from './memory.ts';
+import { assignedIn } from './scan.ts';
+import type { Parameter } from './syntax.ts';
+import { annotated } from './types.ts';
+import type { Unit } from './unit.ts';
+import { computed, describe, isScalarType, known, type Operand, pointerTo } from './values.ts';
+
+/** Hooks whose programs may follow pointers into the kernel themselves; in others bpf_probe_read_kernel does it. */
+const FOLLOWS_POINTERS: ReadonlySet<string> = new Set(['tracing', 'lsm', 'struct_ops']);
+
+function contextType(program: ProgramEntity): Type {
+  const { context } = program.definition;
+  if (context.kind === 'struct') return context.struct.struct;
+  return { kind: 'array', element: U64, length: context.kind === 'raw' ? context.length : 12 };
+}
+
+/** An argument of a kernel function, from the array of them. */
+function readArgument(frame: Frame, parameter: Parameter, index: number): Operand {
+  const context = frame.builder.function.parameters[0];
+  const target = parameter.type === 'AssignmentPattern' ? parameter.left : parameter;
+  const declared = annotated(frame.unit, frame.module, target);
+  const type = declared?.type ?? null;
+  const offset = index * 8;
+  if (type === null || isScalarType(type)) {
+    const raw = computed(U64, frame.builder.load(8, false, context, 'scalar', { offset }));
+    return type === null ? raw : convert(frame.builder, raw, type);
+  }
+  const value = frame.builder.load(8, false, context, 'kernel', { offset });
+  const probes = !FOLLOWS_POINTERS.has(frame.program?.definition.type ?? '');
+  return pointerTo(type, value, 'kernel', { ...kernelPointer(type, probes), nullable: declared?.nullable ?? false });
+}
+
+function bindContext(frame: Frame, program: ProgramEntity): void {
+  const { builder, unit } = frame;
+  const { context } = program.definition;
+  const { params } = program.node;
+  const [first, ...rest] = params;
+  if (first === undefined) return;
+  const address = builder.function.parameters[0];
+  switch (context.kind) {
+    case 'struct':
+      if (rest.length > 0) refuse(rest[0], `${program.definition.name} passes one argument, the context`);
+      bindParameter(
+        frame,
+        first,
+        pointerTo(context.struct.struct, address, 'context', { writable: false, context: context.struct }),
+      );
+      return;
+    case 'raw':
+    case 'registers':
+      bindParameter(
+        frame,
+        first,
+        pointerTo(contextType(program), address, 'context', { writable: false, boxed: false }),
+      );
+      return;
+    case 'tracepoint':
+    case 'iterator': {
+      const declared = annotated(unit, frame.module, first)?.type ?? null;
+      if (declared === null)
+        refuse(first, 'the fields of this context are not known', `annotate it: (context: Value<typeof Event>)`);
+      bindParameter(frame, first, pointerTo(declared, address, 'context', { writable: false }));
+      return;
+    }
+    default:
+      for (const [index, parameter] of params.entries())
+        bindParameter(frame, parameter, readArgument(frame, parameter, index));
+  }
+}
+
+function checkVerdict(program: ProgramEntity, node: Parameters<typeof refuse>[0], value: bigint): void {
+  const { verdicts, name } = program.definition;
+  if (verdicts === null || verdicts.includes(Number(value))) return;
+  refuse(node, `${value} is no verdict of ${name} programs`, `they return ${verdicts.join(', ')}`);
+}
+
+/** Lowers a program's body to its function. */
+export function lowerProgram(unit: Unit, program: ProgramEntity, rules: Rules): void {
+  const { definition, node, module, name } = program;
+  const builder = new Builder({
+    name,
+    linkage: 'global',
+    location: unit.locate(node),
+    spaces: ['context'],
+    signature: { parameters: [{ name: 'context', type: pointerType(contextType(program)) }], result: I32 },
+  });
+  const frame = new Frame(unit, module, builder, rules, { program });
+  frame.assigned = assignedIn(node);
+  bindContext(frame, program);
+  const exits = lowerBody(frame, node);
+  returnAll(frame, exits, (operand, place) => {
+    if (operand.kind === 'void') {
+      if (definition.defaultResult === null) {
+        unit.attempt(() => refuse(place, `${name} may end without a result here`, 'return a verdict in every case'));
+      }
+      return builder.constant(definition.defaultResult ?? 0);
+    }
+    if (operand.kind !== 'scalar') return refuse(place, `${describe(operand)} is no verdict`, 'return a number');
+    const result =
+      operand.constant === null ? convert(builder, operand, I32) : known(I32, BigInt.asIntN(32, operand.constant));
+    if (result.constant !== null) checkVerdict(program, place, result.constant);
+    return operandOf(builder, result, 64);
+  });
+  unit.finishFunction(builder);
+}
