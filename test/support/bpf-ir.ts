@@ -243,8 +243,14 @@ function unary(operator: 'neg' | 'sext' | 'zext' | 'swap', width: number, operan
   }
 }
 
-/** Puts functions one behind the other, the first in front, and resolves the calls between them. What nobody calls is left out. */
-export function joinFunctions(functions: readonly CompiledFunction[]): Instruction[] {
+/**
+ * Puts functions one behind the other, the first in front, and resolves the calls between them. What nobody calls is left out.
+ * `numberOf`: what stands for a map in the program, its descriptor in the kernel or its number in the VM.
+ */
+export function joinFunctions(
+  functions: readonly CompiledFunction[],
+  numberOf: (map: string) => number = () => 0,
+): Instruction[] {
   const byName = new Map(functions.map((compiled) => [compiled.name, compiled]));
   const starts = new Map<CompiledFunction, number>();
   const open = [functions[0]];
@@ -254,6 +260,7 @@ export function joinFunctions(functions: readonly CompiledFunction[]): Instructi
     starts.set(next, slots);
     slots += next.instructions.reduce((sum, one) => sum + slotsOf(one), 0);
     for (const { kind, symbol } of next.relocations) {
+      if (kind === 'map') continue;
       const callee = byName.get(symbol);
       if (kind !== 'call' || callee === undefined) throw new Error(`${kind} of ${symbol} is unknown here`);
       open.push(callee);
@@ -261,11 +268,13 @@ export function joinFunctions(functions: readonly CompiledFunction[]): Instructi
   }
   let slot = 0;
   return [...starts.keys()].flatMap(({ instructions, relocations }) => {
-    const callees = new Map(relocations.map(({ index, symbol }) => [index, byName.get(symbol)]));
+    const symbols = new Map(relocations.map(({ index, symbol }) => [index, symbol]));
     return instructions.map((one, index) => {
       slot += slotsOf(one);
-      const callee = callees.get(index);
-      return callee === undefined ? one : { ...one, immediate: (starts.get(callee) ?? 0) - slot };
+      const symbol = symbols.get(index);
+      if (symbol === undefined) return one;
+      const callee = byName.get(symbol);
+      return { ...one, immediate: callee === undefined ? numberOf(symbol) : (starts.get(callee) ?? 0) - slot };
     });
   });
 }

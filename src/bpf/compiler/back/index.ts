@@ -10,6 +10,7 @@ import { bytesOf } from '../../types.ts';
 import type { CoreRelocation, IrFunction, IrModule, Location } from '../ir.ts';
 import { allocate } from './allocate.ts';
 import { emit } from './emit.ts';
+import { bridge } from './far-jumps.ts';
 import { layOut } from './layout.ts';
 import { type Cpu, select } from './select.ts';
 import { checkStack } from './stack.ts';
@@ -58,6 +59,7 @@ function generateFunction(target: IrFunction, cpu: Cpu, called: ReadonlySet<stri
   const code = select(target, { cpu, returnsHigh });
   const allocation = allocate(code);
   layOut(code, allocation);
+  if (cpu === 4) bridge(code);
   const emitted = emit(code, allocation, cpu === 4, target.location);
   return { name: target.name, linkage: target.linkage, ...emitted, stackBytes: code.frameBytes };
 }

@@ -26,43 +26,48 @@ const REPEATED_MAX = 6;
 /** Rounds of repeating: each may make another block short enough, or a jump lead to a jump. */
 const ROUNDS_MAX = 3;
 
-/** Puts the blocks into their final order. */
+/** Puts the blocks into their final order. Copies within one register stay, for their names; they become no instruction. */
 export function layOut(target: MachineFunction, allocation: Allocation): void {
-  for (const block of target.blocks) {
-    block.instructions = block.instructions.filter((one) => {
-      return one.kind !== KIND.move || allocation.of[one.def] !== allocation.of[one.first];
-    });
-  }
-  skipEmpty(target);
+  const lengthOf = (block: MachineBlock): number => {
+    return block.instructions.reduce((sum, one) => sum + (isIdle(one, allocation) ? 0 : 1), 0);
+  };
+  skipEmpty(target, lengthOf);
   for (let round = 0; round < ROUNDS_MAX; round++) {
     order(target);
-    if (!repeatShort(target)) break;
+    if (!repeatShort(target, lengthOf)) break;
     answerKnown(target, allocation);
-    skipEmpty(target);
+    skipEmpty(target, lengthOf);
   }
   order(target);
   shareEnds(target, allocation);
 }
 
+/** Whether this is a copy of a register to itself. */
+function isIdle({ kind, def, first }: MachineInstruction, { of }: Allocation): boolean {
+  return kind === KIND.move && of[def] === of[first];
+}
+
+type LengthOf = (block: MachineBlock) => number;
+
 /** Where control ends up that comes to this block: past blocks that only jump. */
-function destination(block: MachineBlock): MachineBlock {
+function destination(block: MachineBlock, lengthOf: LengthOf): MachineBlock {
   const seen = new Set<MachineBlock>();
   let found = block;
-  while (found.instructions.length === 0 && found.end.kind === 'jump' && !seen.has(found)) {
+  while (lengthOf(found) === 0 && found.end.kind === 'jump' && !seen.has(found)) {
     seen.add(found);
     found = found.end.target;
   }
   return found;
 }
 
-function skipEmpty(target: MachineFunction): void {
+function skipEmpty(target: MachineFunction, lengthOf: LengthOf): void {
   for (const block of target.blocks) {
     const { end } = block;
     if (end.kind === 'jump') {
-      end.target = destination(end.target);
+      end.target = destination(end.target, lengthOf);
     } else if (end.kind === 'branch') {
-      end.whenTrue = destination(end.whenTrue);
-      end.whenFalse = destination(end.whenFalse);
+      end.whenTrue = destination(end.whenTrue, lengthOf);
+      end.whenFalse = destination(end.whenFalse, lengthOf);
       if (end.whenTrue === end.whenFalse) block.end = { kind: 'jump', location: end.location, target: end.whenTrue };
     }
   }
@@ -89,13 +94,13 @@ function joinSingle(target: MachineFunction): void {
 }
 
 /** Repeats short blocks in the place of jumps to them; whether any was. */
-function repeatShort(target: MachineFunction): boolean {
+function repeatShort(target: MachineFunction, lengthOf: LengthOf): boolean {
   let repeated = false;
   for (const [index, block] of target.blocks.entries()) {
     const { end } = block;
     if (end.kind !== 'jump' || end.target === target.blocks[index + 1] || end.target === block) continue;
     const { instructions, end: its } = end.target;
-    if (instructions.length > REPEATED_MAX || its.kind === 'jump') continue;
+    if (its.kind === 'jump' || lengthOf(end.target) > REPEATED_MAX) continue;
     block.instructions = [...block.instructions, ...instructions];
     block.end = { ...its };
     repeated = true;
@@ -144,8 +149,9 @@ function answerKnown(target: MachineFunction, allocation: Allocation): void {
     const { end } = block;
     if (end.kind !== 'branch' || end.second !== NONE) continue;
     const register = allocation.of[end.first];
-    const made = block.instructions.findLast(({ def, writes }) => {
-      return (def !== NONE && allocation.of[def] === register) || (writes & (1 << register)) !== 0;
+    const made = block.instructions.findLast((one) => {
+      if ((one.writes & (1 << register)) !== 0) return true;
+      return one.def !== NONE && allocation.of[one.def] === register && !isIdle(one, allocation);
     });
     if (made === undefined || made.opcode !== (abi.BPF_ALU64 | abi.BPF_MOV | abi.BPF_K) || made.core !== null) continue;
     const holds = evaluateCondition(end.condition, end.bits, BigInt(made.immediate), BigInt(end.immediate));
@@ -159,7 +165,10 @@ function shareEnds(target: MachineFunction, allocation: Allocation): void {
   const shared = new Map<MachineBlock, MachineBlock>();
   for (const block of target.blocks) {
     if (block.end.kind !== 'exit') continue;
-    const key = block.instructions.map((one) => textOf(one, allocation)).join('\n');
+    const key = block.instructions
+      .filter((one) => !isIdle(one, allocation))
+      .map((one) => textOf(one, allocation))
+      .join('\n');
     const first = known.get(key);
     if (first === undefined) known.set(key, block);
     else shared.set(block, first);

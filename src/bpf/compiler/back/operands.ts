@@ -7,6 +7,7 @@
 import * as abi from '../../../kernel/bpf-abi.ts';
 import { forEachEndRead, forEachRead, type Liveness, LiveSet } from './liveness.ts';
 import { KIND, type MachineFunction, type MachineInstruction, moveOf, NONE, VIRTUAL } from './machine.ts';
+import { findRepeatable } from './spill.ts';
 
 const commutative: ReadonlySet<number> = new Set([abi.BPF_ADD, abi.BPF_MUL, abi.BPF_AND, abi.BPF_OR, abi.BPF_XOR]);
 
@@ -43,6 +44,7 @@ export function removeUnread(target: MachineFunction): void {
 /** Copies each first operand to where the result shall be. Operations that commute overwrite the operand that is not read later. */
 export function copyOperands(target: MachineFunction, liveness: Liveness): void {
   const live = new LiveSet(target.registers);
+  const repeatable = findRepeatable(target);
   for (const block of target.blocks) {
     live.enterEnd(block, liveness);
     const settled: MachineInstruction[] = [];
@@ -51,7 +53,9 @@ export function copyOperands(target: MachineFunction, liveness: Liveness): void 
       const { def, tied, first } = instruction;
       settled.push(instruction);
       const isFree = instruction.kind === KIND.alu && first !== NONE && commutes(instruction.opcode);
-      if (isFree && live.has(tied) && !live.has(first)) {
+      // Of two that both end here, a number is the better one: it can be made where the result shall be.
+      const isBetter = live.has(tied) || (repeatable[tied] === undefined && repeatable[first] !== undefined);
+      if (isFree && isBetter && !live.has(first)) {
         instruction.tied = first;
         instruction.first = tied;
       }
