@@ -32,7 +32,7 @@ interface Given {
 interface Incoming {
   readonly space: Space;
   readonly type: Type;
-  readonly operand: (value: Value) => Operand;
+  readonly operand: (value: Value, builder: Builder) => Operand;
 }
 
 function incoming(frame: Frame, parameter: CallbackParameter, { context, map }: Given): Incoming {
@@ -40,7 +40,11 @@ function incoming(frame: Frame, parameter: CallbackParameter, { context, map }: 
     case 'scalar': {
       const { type } = parameter;
       const scalar = isScalarType(type) ? type : I64;
-      return { space: 'scalar', type: scalar, operand: (value) => computed(scalar, value) };
+            const isUnsigned32 = scalar.kind === 'integer' && scalar.bytes === 4 && !scalar.signed;
+      // To the verifier all 64 bits of it are unknown.
+      const operand = (value: Value, builder: Builder): Operand =>
+        computed(scalar, isUnsigned32 ? builder.unary('zext', 4, value) : value);
+      return { space: 'scalar', type: scalar, operand };
     }
     case 'map': {
       const operand = (value: Value): Operand => pointerTo(VOID, value, 'map', { map });
@@ -101,7 +105,7 @@ export function lowerCallback(
   frame.calling = outer.calling;
   frame.assigned = assignedIn(node);
   for (const [index, parameter] of node.params.entries()) {
-    bindParameter(frame, parameter, all[index].operand(builder.function.parameters[index]));
+    bindParameter(frame, parameter, all[index].operand(builder.function.parameters[index], builder));
   }
   // Without a return a callback goes on: 0.
   returnAll(frame, lowerBody(frame, node), (operand, place) => {
