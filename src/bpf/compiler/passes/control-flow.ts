@@ -70,34 +70,48 @@ function joinNext(editor: Editor, block: Block): boolean {
   return true;
 }
 
-/** Blocks that a block's phis are used in, other than as inputs of the phis in `next`. */
-function phisArePassedOn(block: Block, next: Block, users: ReadonlyMap<Value, readonly (Value | Block)[]>): boolean {
+const isBlock = (user: Value | Block): user is Block => 'operations' in user;
+
+/** Who uses each phi: values, and blocks whose terminators do. Found when first asked for: most functions never do. */
+class PhiUsers {
+  readonly #blocks: readonly Block[];
+  #users: Map<Value, (Value | Block)[]> | null = null;
+
+  constructor(blocks: readonly Block[]) {
+    this.#blocks = blocks;
+  }
+
+  of(phi: Phi): readonly (Value | Block)[] {
+    this.#users ??= this.#find();
+    return this.#users.get(phi) ?? [];
+  }
+
+  #find(): Map<Value, (Value | Block)[]> {
+    const users = new Map<Value, (Value | Block)[]>();
+    const note = (operand: Value, user: Value | Block): void => {
+      if (operand.kind !== 'phi') return;
+      const known = users.get(operand);
+      if (known === undefined) users.set(operand, [user]);
+      else known.push(user);
+    };
+    for (const block of this.#blocks) {
+      for (const phi of block.phis) for (const operand of phi.inputs) note(operand, phi);
+      for (const operation of block.operations) for (const operand of operandsOf(operation)) note(operand, operation);
+      if (block.terminator !== null) for (const operand of terminatorOperands(block.terminator)) note(operand, block);
+    }
+    return users;
+  }
+}
+
+/** Whether a block's phis are used as inputs of the phis in `next` and nowhere else. */
+function phisArePassedOn(block: Block, next: Block, users: PhiUsers): boolean {
   return block.phis.every((phi) =>
-    (users.get(phi) ?? []).every((user) => !isBlock(user) && user.kind === 'phi' && user.block === next),
+    users.of(phi).every((user) => !isBlock(user) && user.kind === 'phi' && user.block === next),
   );
 }
 
-const isBlock = (user: Value | Block): user is Block => 'operations' in user;
-
-/** Who uses each phi: values, and blocks whose terminators do. */
-function usersOfPhis(blocks: readonly Block[]): Map<Value, (Value | Block)[]> {
-  const users = new Map<Value, (Value | Block)[]>();
-  const note = (operand: Value, user: Value | Block): void => {
-    if (operand.kind !== 'phi') return;
-    const known = users.get(operand);
-    if (known === undefined) users.set(operand, [user]);
-    else known.push(user);
-  };
-  for (const block of blocks) {
-    for (const phi of block.phis) for (const operand of phi.inputs) note(operand, phi);
-    for (const operation of block.operations) for (const operand of operandsOf(operation)) note(operand, operation);
-    if (block.terminator !== null) for (const operand of terminatorOperands(block.terminator)) note(operand, block);
-  }
-  return users;
-}
-
 /** Leads what comes to an empty block on to where that goes. */
-function skipEmpty(editor: Editor, block: Block, users: ReadonlyMap<Value, readonly (Value | Block)[]>): boolean {
+function skipEmpty(editor: Editor, block: Block, users: PhiUsers): boolean {
   const end = block.terminator;
   if (block === editor.function.blocks[0] || block.operations.length > 0 || end?.kind !== 'jump') return false;
   const { target } = end;
@@ -129,20 +143,15 @@ function isTwice(blocks: readonly Block[], block: Block): boolean {
 }
 
 /** Whether a phi is read by nothing but the return of its own block. */
-function returnsOnly(block: Block, phi: Phi, users: ReadonlyMap<Value, readonly (Value | Block)[]>): boolean {
-  return (users.get(phi) ?? []).every((user) => user === block);
+function returnsOnly(block: Block, phi: Phi, users: PhiUsers): boolean {
+  return users.of(phi).every((user) => user === block);
 }
 
 /**
  * A jump to a block that only returns becomes the return itself, which saves an instruction. Branches to a phi's return are led to
  * one block for each value: it needs no copy into a common register and no jump.
  */
-function spreadReturn(
-  editor: Editor,
-  block: Block,
-  users: ReadonlyMap<Value, readonly (Value | Block)[]>,
-  returns: Map<Value | null, Block>,
-): boolean {
+function spreadReturn(editor: Editor, block: Block, users: PhiUsers, returns: Map<Value | null, Block>): boolean {
   const end = block.terminator;
   if (end?.kind !== 'return' || block.operations.length > 0 || block === editor.function.blocks[0]) return false;
   if (!block.phis.every((phi) => returnsOnly(block, phi, users))) return false;
@@ -191,7 +200,7 @@ export function tidyControlFlow(editor: Editor): boolean {
       while (joinNext(editor, block)) isAgain = true;
     }
     editor.settle();
-    const users = usersOfPhis(editor.function.blocks);
+    const users = new PhiUsers(editor.function.blocks);
     const returns = new Map<Value | null, Block>();
     for (const block of [...editor.function.blocks]) {
       if (skipEmpty(editor, block, users) || spreadReturn(editor, block, users, returns)) isAgain = true;

@@ -21,31 +21,44 @@ import { threadJumps } from './thread-jumps.ts';
 import { simplifyValues } from './values.ts';
 
 /** Rounds of the passes that give each other work. Most functions need two. */
-const ROUNDS_MAX = 4;
+const ROUNDS_MAX = 3;
 
+/** Changes a function; whether it did. */
 type Pass = (editor: Editor) => boolean;
 
-const memory: readonly Pass[] = [promoteSlots, removeDeadStores, mergeLoads, mergeCopies, mergeStores];
-const rounds: readonly Pass[] = [
-  ...[simplifyValues, removeUnseenBits, ...memory, removeDeadCode],
-  ...[tidyControlFlow, threadJumps, tidyControlFlow],
+/** The passes of a round. While one of the first list finds something there is another round. */
+const finders: readonly Pass[] = [simplifyValues, removeUnseenBits, promoteSlots];
+const cleaners: readonly Pass[] = [removeDeadStores, removeDeadCode, tidyControlFlow];
+/** Once at the end: accesses are joined when the values are settled, and computations placed when nothing moves any more. */
+const last: readonly Pass[] = [
+  ...[mergeLoads, mergeCopies, mergeStores, simplifyValues, removeUnseenBits, removeDeadStores],
+  ...[hoistInvariants, sinkComputations, removeDeadCode, tidyControlFlow],
 ];
-/** Once at the end: what they do would only be undone in between, or hide things from the others. */
-const last: readonly Pass[] = [hoistInvariants, sinkComputations, removeDeadCode, tidyControlFlow];
 
-function optimiseFunction(irFunction: IrFunction): void {
+/** Called after each pass, with its name: for tests that hold every pass to the IR's rules. */
+export type Observer = (irFunction: IrFunction, pass: string) => void;
+
+function optimiseFunction(irFunction: IrFunction, observe: Observer): void {
   const editor = new Editor(irFunction);
-  tidyControlFlow(editor);
+  const run = (pass: Pass): boolean => {
+    const isChanged = pass(editor);
+    observe(irFunction, pass.name);
+    return isChanged;
+  };
+  observe(irFunction, 'Editor');
+  run(tidyControlFlow);
   for (let round = 0; round < ROUNDS_MAX; round++) {
     // Each is run, whatever the ones before it did.
-    const changes = rounds.map((pass) => pass(editor));
-    if (!changes.includes(true)) break;
+    const found = finders.map(run);
+    cleaners.forEach(run);
+    if (run(threadJumps)) run(tidyControlFlow);
+    else if (!found.includes(true)) break;
   }
-  for (const pass of last) pass(editor);
+  last.forEach(run);
   removeUnusedSlots(editor);
 }
 
 /** Makes the functions of a module smaller and faster, in place. */
-export function optimise(module: IrModule): void {
-  for (const irFunction of module.functions) optimiseFunction(irFunction);
+export function optimise(module: IrModule, observe: Observer = () => undefined): void {
+  for (const irFunction of module.functions) optimiseFunction(irFunction, observe);
 }

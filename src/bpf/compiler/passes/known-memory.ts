@@ -29,7 +29,7 @@ export class KnownMemory {
   /** What each block may write. */
   readonly #writes = new Map<Block, number>();
   readonly #atEnd = new Map<Block, readonly Held[]>();
-  #held: readonly Held[] = [];
+  #held: Held[] = [];
 
   constructor(irFunction: IrFunction, tree: DominatorTree) {
     this.#aliases = new Aliases(irFunction);
@@ -43,7 +43,7 @@ export class KnownMemory {
 
   enter(block: Block): void {
     const parent = this.#tree.parentOf(block);
-    this.#held = (parent === null ? undefined : this.#atEnd.get(parent)) ?? [];
+    this.#held = parent === null ? [] : (this.#atEnd.get(parent)?.slice() ?? []);
     if (parent !== null && this.#held.length > 0) this.#forgetWritten(this.#writtenBetween(parent, block));
   }
 
@@ -69,7 +69,9 @@ export class KnownMemory {
   /** Notes what an operation does to memory and tells of it. */
   pass(operation: Operation): void {
     if (operation.kind === 'store' || operation.kind === 'atomic') {
-      this.#held = this.#held.filter((held) => !this.#aliases.mayTouch(held, operation));
+      if (this.#held.some((held) => this.#aliases.mayTouch(held, operation))) {
+        this.#held = this.#held.filter((held) => !this.#aliases.mayTouch(held, operation));
+      }
     } else if (operation.kind === 'call') {
       this.#forgetWritten(this.#aliases.written(operation));
     }
@@ -78,8 +80,8 @@ export class KnownMemory {
   }
 
   #hold({ address, offset, width }: Load | Store, value: Value, load: Load | null): void {
-    const kept = this.#held.length >= HELD_MAX ? this.#held.slice(1) : this.#held;
-    this.#held = [...kept, { address, offset, width, value, load }];
+    if (this.#held.length >= HELD_MAX) this.#held.shift();
+    this.#held.push({ address, offset, width, value, load });
   }
 
   #forgetWritten(written: number): void {

@@ -56,11 +56,12 @@ class Merging {
 
   /** Copies of each width become those of twice the width, from 1 to 8. */
   visit(block: Block): void {
+    if (!block.operations.some((operation) => operation.kind === 'store' && operation.value.kind === 'load')) return;
     const line: Line = { operations: [...block.operations], at: new Map() };
     for (const [index, operation] of block.operations.entries()) line.at.set(operation, index);
     for (const width of [1, 2, 4] as const) {
-      const copies = line.operations.flatMap((operation) => this.#copyOf(operation, width, line));
-      const sorted = copies.sort((a, b) => a.store.offset - b.store.offset);
+      const copies = line.operations.map((operation) => this.#copyOf(operation, width, line));
+      const sorted = copies.filter((copy) => copy !== null).sort((a, b) => a.store.offset - b.store.offset);
       const used = new Set<Copy>();
       for (const first of sorted) {
         if (used.has(first)) continue;
@@ -74,11 +75,11 @@ class Merging {
     block.operations = line.operations.filter((operation) => operation !== null);
   }
 
-  #copyOf(store: Operation | null, width: Width, { at }: Line): Copy[] {
-    if (store?.kind !== 'store' || store.width !== width || store.volatile || store.relocation !== null) return [];
+  #copyOf(store: Operation | null, width: Width, { at }: Line): Copy | null {
+    if (store?.kind !== 'store' || store.width !== width || store.volatile || store.relocation !== null) return null;
     const load = store.value;
-    if (load.kind !== 'load' || load.width !== width || load.volatile || load.relocation !== null) return [];
-    return load.space === 'scalar' && this.#uses.get(load) === 1 && at.has(load) ? [{ load, store }] : [];
+    if (load.kind !== 'load' || load.width !== width || load.volatile || load.relocation !== null) return null;
+    return load.space === 'scalar' && this.#uses.get(load) === 1 && at.has(load) ? { load, store } : null;
   }
 
   #isNext(first: Copy, second: Copy): boolean {

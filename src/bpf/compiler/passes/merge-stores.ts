@@ -46,6 +46,7 @@ class Merging {
   }
 
   visit(block: Block): void {
+    if (!block.operations.some((operation) => storeOfNumber(operation) !== null)) return;
     let groups: Group[] = [];
     /** Operations that go, and what comes in the place of others. */
     const instead = new Map<Operation, readonly Operation[]>();
