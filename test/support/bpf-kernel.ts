@@ -199,6 +199,16 @@ export function receive(descriptor: number): number {
   return call(SYS.recvfrom, descriptor, addressOf(message), message.length, constants.MSG_DONTWAIT);
 }
 
+const source = new Int32Array(new ArrayBuffer(128));
+
+/** Receives what is there and where it came from, or gives -errno. */
+export function receiveWithAddress(descriptor: number): number {
+  const length = source.subarray(16, 17);
+  length[0] = 64;
+  const at = addressOf(source);
+  return call(SYS.recvfrom, descriptor, addressOf(message), message.length, constants.MSG_DONTWAIT, at, at + 64);
+}
+
 /** Sends a datagram from a new socket to an address; whether `receiver` gets it in time. */
 export function arrives(address: string, port: number, receiver: number, timeoutMs = 200): boolean {
   using sender = openSocket(constants.AF_INET, constants.SOCK_DGRAM);

@@ -79,6 +79,9 @@ function fieldsOf(spec: ObjectMapSpec): readonly Field[] {
 /** Makes the map; its value is set when its programs are loaded. */
 export function createStructOpsMap(spec: ObjectMapSpec, btf: number | null): KernelMap<unknown, unknown> {
   const target = structOpsTarget(spec.structOps?.type ?? spec.name);
+  // map_create (kernel/bpf/syscall.c) wants a valid btf_fd beside the kernel's type.
+  if (btf === null)
+    throw new StructOpsError(`struct_ops map ${spec.name} is in an object without BTF, which the kernel wants`);
   const wanted: MapSpec = {
     type: 'struct_ops',
     keySize: 4,
@@ -87,7 +90,7 @@ export function createStructOpsMap(spec: ObjectMapSpec, btf: number | null): Ker
     flags: spec.flags,
     name: spec.name,
     kernelValueTypeId: target.wrapperId,
-    ...(btf === null ? {} : { btf: { descriptor: btf, keyTypeId: 0, valueTypeId: 0 } }),
+    btf: { descriptor: btf, keyTypeId: 0, valueTypeId: 0 },
   };
   const codecs = { key: bytesCodec(4, 'key'), value: bytesCodec(target.wrapperBytes, 'value') };
   return new KernelMap(createMapDescriptor(wanted), wanted, codecs) as unknown as KernelMap<unknown, unknown>;
