@@ -56,6 +56,8 @@ export function areTypesCompatible(local: Btf, localId: number, target: Btf, tar
   if (depth > DEPTH_MAX) return false;
   const left = local.resolved(localId);
   const right = target.resolved(targetId);
+  // Whether a struct may stand for a union is decided where candidates are chosen.
+  if (depth === 0 && isComposite(left) && isComposite(right)) return true;
   if (!areKindsCompatible(left, right)) return false;
   const deeper = (one: number, other: number): boolean => areTypesCompatible(local, one, target, other, depth + 1);
   switch (left.kind) {
