@@ -92,6 +92,7 @@ export function widened(builder: Builder, scalar: Scalar): Value {
   return operandOf(builder, wide, 64);
 }
 
+const least = (one: bigint, other: bigint): bigint => (other < one ? other : one);
 const bitsIn = (value: bigint): bigint => BigInt(value.toString(2).length);
 
 /** The range of a result without wrapping, or null where none is known. */
@@ -110,14 +111,13 @@ function resultRange(operator: Operator, left: Scalar, right: Scalar): readonly 
       // The remainder of 0 is the dividend.
       return isNatural ? [0n, right.low > 0n && right.high <= left.high ? right.high - 1n : left.high] : null;
     case '&':
-      if (isNatural) return [0n, left.high < right.high ? left.high : right.high];
+      if (isNatural) return [0n, least(left.high, right.high)];
       if (right.low >= 0n) return [0n, right.high];
       return left.low >= 0n ? [0n, left.high] : null;
     case '|':
     case '^': {
       if (!isNatural) return null;
-      const highest = left.high > right.high ? left.high : right.high;
-      return [0n, (1n << bitsIn(highest)) - 1n];
+      return [0n, (1n << bitsIn(left.high | right.high)) - 1n];
     }
     case '<<':
       return isNatural && right.constant !== null ? [left.low << right.constant, left.high << right.constant] : null;

@@ -40,7 +40,7 @@ function incoming(frame: Frame, parameter: CallbackParameter, { context, map }: 
     case 'scalar': {
       const { type } = parameter;
       const scalar = isScalarType(type) ? type : I64;
-            const isUnsigned32 = scalar.kind === 'integer' && scalar.bytes === 4 && !scalar.signed;
+      const isUnsigned32 = scalar.kind === 'integer' && scalar.bytes === 4 && !scalar.signed;
       // To the verifier all 64 bits of it are unknown.
       const operand = (value: Value, builder: Builder): Operand =>
         computed(scalar, isUnsigned32 ? builder.unary('zext', 4, value) : value);

@@ -108,11 +108,20 @@ export function testPointer(frame: Frame, pointer: Pointer, present: Label, abse
 
 /** Where a value that is no comparison leads: numbers are compared with 0, pointers with null. */
 export function testOperand(frame: Frame, node: Located, operand: Operand, whenTrue: Label, whenFalse: Label): void {
-  if (operand.kind === 'pointer') return testPointer(frame, operand, whenTrue, whenFalse);
-  if (operand.kind === 'null') return frame.jump(whenFalse);
+  if (operand.kind === 'pointer') {
+    testPointer(frame, operand, whenTrue, whenFalse);
+    return;
+  }
+  if (operand.kind === 'null') {
+    frame.jump(whenFalse);
+    return;
+  }
   if (operand.kind !== 'scalar')
     refuse(node, `${describe(operand)} is no condition`, 'test a number, a boolean or a pointer');
-  if (operand.constant !== null) return frame.jump(operand.constant === 0n ? whenFalse : whenTrue);
+  if (operand.constant !== null) {
+    frame.jump(operand.constant === 0n ? whenFalse : whenTrue);
+    return;
+  }
   const bits = operand.type.kind === 'integer' && operand.type.bytes === 8 ? 64 : 32;
   const left = operandOf(frame.builder, operand, bits);
   frame.branch({ condition: 'ne', bits, left, right: frame.builder.constant(0) }, whenTrue, whenFalse);
@@ -131,12 +140,15 @@ function comparison(
   if (isEquality && (left.kind === 'null' || right.kind === 'null')) {
     const [pointerNode, operand] = left.kind === 'null' ? [node.right, right] : [node.left, left];
     const pointer = frame.rules.value(frame, pointerNode, operand);
-    if (pointer.kind === 'null') return frame.jump(operator === '===' ? whenTrue : whenFalse);
+    if (pointer.kind === 'null') {
+      frame.jump(operator === '===' ? whenTrue : whenFalse);
+      return;
+    }
     if (pointer.kind !== 'pointer')
       refuse(pointerNode, `${describe(pointer)} is never null`, 'compare it with a number');
-    return operator === '==='
-      ? testPointer(frame, pointer, whenFalse, whenTrue)
-      : testPointer(frame, pointer, whenTrue, whenFalse);
+    if (operator === '===') testPointer(frame, pointer, whenFalse, whenTrue);
+    else testPointer(frame, pointer, whenTrue, whenFalse);
+    return;
   }
   const test = numberTest(frame, node, operator, pair);
   frame.at(node);
@@ -147,8 +159,10 @@ function comparison(
 export function condition(frame: Frame, expression: Expression, whenTrue: Label, whenFalse: Label): void {
   const node = bare(expression);
   frame.at(node);
-  if (node.type === 'UnaryExpression' && node.operator === '!')
-    return condition(frame, node.argument, whenFalse, whenTrue);
+  if (node.type === 'UnaryExpression' && node.operator === '!') {
+    condition(frame, node.argument, whenFalse, whenTrue);
+    return;
+  }
   if (node.type === 'LogicalExpression' && node.operator !== '??') {
     const middle = frame.label();
     if (node.operator === '&&') condition(frame, node.left, middle, whenFalse);
@@ -159,7 +173,10 @@ export function condition(frame: Frame, expression: Expression, whenTrue: Label,
   }
   if (node.type === 'BinaryExpression') {
     const operator = comparisonOperator(node);
-    if (operator !== null) return comparison(frame, node, operator, whenTrue, whenFalse);
+    if (operator !== null) {
+      comparison(frame, node, operator, whenTrue, whenFalse);
+      return;
+    }
   }
   testOperand(frame, node, frame.value(node), whenTrue, whenFalse);
 }

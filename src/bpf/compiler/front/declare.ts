@@ -83,13 +83,7 @@ function declareProgram(unit: Unit, module: Module, definition: ProgramDefinitio
   return { kind: 'function', function: { name, node: body.node, module: body.module, separate: true } };
 }
 
-function globalOf(
-  unit: Unit,
-  call: Call,
-  name: string,
-  readOnly: boolean,
-  evaluate: EvaluateNode,
-): Operand {
+function globalOf(unit: Unit, call: Call, name: string, readOnly: boolean, evaluate: EvaluateNode): Operand {
   const [typeNode, initial] = argumentsOf(call);
   if (typeNode === undefined) refuse(call, 'a global needs a type', 'write global(u64, 0n)');
   const type = typeOf(typeNode, evaluate);

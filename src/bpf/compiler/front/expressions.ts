@@ -231,6 +231,6 @@ export function expression(frame: Frame, whole: Expression, expected: Type | nul
 }
 
 /** What an operand's value is: places are read. */
-export function valueOf(frame: Frame, node: Located, operand: Operand): Operand {
+export function readOperand(frame: Frame, node: Located, operand: Operand): Operand {
   return operand.kind === 'place' ? load(frame, node, operand) : operand;
 }

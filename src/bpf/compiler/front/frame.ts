@@ -143,7 +143,10 @@ export class Frame {
 
   branch(test: Test | boolean, whenTrue: Label, whenFalse: Label): void {
     if (!this.isReached) return;
-    if (typeof test === 'boolean') return this.jump(test ? whenTrue : whenFalse);
+    if (typeof test === 'boolean') {
+      this.jump(test ? whenTrue : whenFalse);
+      return;
+    }
     this.#arrive(whenTrue);
     this.#arrive(whenFalse);
     const { condition, bits, left, right } = test;

@@ -97,7 +97,7 @@ function passKeyOrValue(
   const spec = map?.entity.spec;
   const type = parameter.kind === 'key' ? spec?.key : spec?.value;
   if (type === undefined || type === null) {
-    return refuse(argument, `the ${parameter.kind} of this map has no type`, 'declare the map with one');
+    refuse(argument, `the ${parameter.kind} of this map has no type`, 'declare the map with one');
   }
   frame.at(node);
   values.push(memoryOf(frame, argument, type, parameter.writes === true));
@@ -220,27 +220,35 @@ function pass(passing: Passing, parameter: HelperParameter, argument: Expression
   const { frame, values } = passing;
   switch (parameter.kind) {
     case 'context':
-      return passPointer(passing, parameter, argument, false);
+      passPointer(passing, parameter, argument, false);
+      return;
     case 'pointer':
-      return passPointer(passing, parameter, argument, parameter.nullable);
+      passPointer(passing, parameter, argument, parameter.nullable);
+      return;
     case 'scalar':
     case 'constant':
-      return passScalar(passing, parameter, argument);
+      passScalar(passing, parameter, argument);
+      return;
     case 'map':
-      return passMap(passing, parameter, argument);
+      passMap(passing, parameter, argument);
+      return;
     case 'key':
     case 'value':
-      return passKeyOrValue(passing, parameter, argument);
+      passKeyOrValue(passing, parameter, argument);
+      return;
     case 'memory':
-      return passMemory(passing, parameter, argument);
+      passMemory(passing, parameter, argument);
+      return;
     case 'struct':
-      return passStruct(passing, parameter, argument);
+      passStruct(passing, parameter, argument);
+      return;
     case 'callback':
       passing.callback = { index: values.length, node: argument, parameter };
       values.push(frame.builder.constant(0));
       return;
     case 'callbackContext':
-      return passCallbackContext(passing, argument);
+      passCallbackContext(passing, argument);
+      return;
     case 'string': {
       const operand = frame.value(argument);
       if (operand.kind !== 'string') refuse(argument, `${parameter.name} is a constant string`, 'write it out');

@@ -4,12 +4,13 @@
  * A newcomer would get wrong: it does not type-check as TypeScript does. It knows what it needs to generate code, refuses what it cannot
  * compile, and leaves the rest to `tsc`, for which the library has declarations.
  */
-import type { Definition } from '../../library/definitions.ts';
+
 import { catalogue } from '../../library/catalogue.ts';
+import type { Definition } from '../../library/definitions.ts';
 import { CompileErrors } from '../diagnostics.ts';
 import { condition } from './conditions.ts';
 import { evaluateDeclaration } from './declare.ts';
-import { expression, valueOf } from './expressions.ts';
+import { expression, readOperand } from './expressions.ts';
 import type { Rules } from './frame.ts';
 import { loadModule } from './modules.ts';
 import { lowerProgram } from './programs.ts';
@@ -18,7 +19,7 @@ import { type FrontResult, Unit } from './unit.ts';
 
 export type { FrontResult } from './unit.ts';
 
-const rules: Rules = { expression, condition, statements, value: valueOf };
+const rules: Rules = { expression, condition, statements, value: readOperand };
 
 /**
  * Lowers a module and what it imports.

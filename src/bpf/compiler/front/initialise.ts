@@ -55,11 +55,13 @@ function fill(frame: Frame, target: Pointer, expression: Expression, bits: Field
   const { type } = target;
   if (node.type === 'ObjectExpression') {
     if (type.kind !== 'struct') refuse(node, `${nameOfType(type)} is no struct`, 'write a number');
-    return fillStruct(frame, target, type, node);
+    fillStruct(frame, target, type, node);
+    return;
   }
   if (node.type === 'ArrayExpression') {
     if (type.kind !== 'array') refuse(node, `${nameOfType(type)} is no array`);
-    return fillArray(frame, target, node);
+    fillArray(frame, target, node);
+    return;
   }
   frame.at(node);
   assign(frame, node, { ...targetPlace(target, 'this'), bits }, frame.expression(node, type));

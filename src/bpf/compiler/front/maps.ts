@@ -45,7 +45,7 @@ interface Held {
   readonly inner: MapEntity | null;
 }
 
-function valueOf(definition: MapDefinition, node: Expression | undefined, call: Call, evaluate: EvaluateNode): Held {
+function heldBy(definition: MapDefinition, node: Expression | undefined, call: Call, evaluate: EvaluateNode): Held {
   const number = { type: U32, bytes: 4, inner: null };
   switch (definition.value) {
     case 'none':
@@ -109,7 +109,7 @@ export function declareMap(
       refuse(node, `${definition.name} has no option ${option}`, `it has ${OPTIONS.join(', ')}`);
   }
   const key = keyOf(definition, given.get('key'), call, evaluate);
-  const value = valueOf(definition, given.get('value'), call, evaluate);
+  const value = heldBy(definition, given.get('value'), call, evaluate);
   const number = (option: string, fallback: number): number => {
     const node = given.get(option);
     return node === undefined ? fallback : numberOf(node, evaluate, 0, UINT_MAX);

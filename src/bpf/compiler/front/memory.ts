@@ -204,7 +204,10 @@ export function store(frame: Frame, node: Located, place: Place, scalar: Scalar)
   const { type } = place;
   requireWritable(node, place, place.text);
   if (!isScalarType(type)) refuse(node, `a number cannot be stored in ${describe(place)}`);
-  if (place.bits !== null && type.kind === 'integer') return storeBits(frame, place, type, scalar);
+  if (place.bits !== null && type.kind === 'integer') {
+    storeBits(frame, place, type, scalar);
+    return;
+  }
   const width = bytesOf(type) as Width;
   // A store takes the low bytes, so nothing is cut before it; what is wider is extended.
   const isNarrow = type.kind === 'integer' && width < 8;
@@ -230,14 +233,15 @@ export function copy(frame: Frame, node: Located, to: Place, from: Pointer): voi
         'copy the fields that you need',
       );
     }
-    if (from.probe) return probeInto(frame, frame.addressOf(to), from, bytes);
+    if (from.probe) {
+      probeInto(frame, frame.addressOf(to), from, bytes);
+      return;
+    }
   }
   const source: Location =
     from.core === null ? from : { ...from, address: frame.addressOf(from), offset: 0, core: null };
   for (let at = 0; at < bytes; ) {
-    const one = widthAt(to, at, bytes - at);
-    const other = widthAt(source, at, bytes - at);
-    const width = one < other ? one : other;
+    const width = Math.min(widthAt(to, at, bytes - at), widthAt(source, at, bytes - at)) as Width;
     const value = builder.load(width, false, source.address, 'scalar', { offset: source.offset + at });
     builder.store(width, to.address, value, { offset: to.offset + at });
     at += width;
@@ -258,12 +262,18 @@ export function clear(frame: Frame, location: Location, from: number, to: number
 export function assign(frame: Frame, node: Located, place: Place, source: Operand): void {
   if (isSwapped(source) && isSwapped(place) && bytesOf(source.type) === bytesOf(place.type)) {
     requireWritable(node, place, place.text);
-    return storeRaw(frame, place, bytesOf(place.type) as Width, loadUnswapped(frame, source));
+    storeRaw(frame, place, bytesOf(place.type) as Width, loadUnswapped(frame, source));
+    return;
   }
   const operand = frame.rules.value(frame, node, source);
-  if (operand.kind === 'scalar') return store(frame, node, place, operand);
-  if (operand.kind === 'null' && place.type.kind === 'pointer')
-    return store(frame, node, { ...place, type: U64 }, known(U64, 0n));
+  if (operand.kind === 'scalar') {
+    store(frame, node, place, operand);
+    return;
+  }
+  if (operand.kind === 'null' && place.type.kind === 'pointer') {
+    store(frame, node, { ...place, type: U64 }, known(U64, 0n));
+    return;
+  }
   if (operand.kind !== 'pointer') refuse(node, `${describe(operand)} cannot be stored in ${describe(place)}`);
   frame.present(node, operand);
   if (bytesOf(operand.type) !== bytesOf(place.type) || operand.type.kind !== place.type.kind) {

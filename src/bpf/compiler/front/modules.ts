@@ -7,7 +7,7 @@
 import { dirname, join } from 'node:path/posix';
 import { type Located, refuse } from '../diagnostics.ts';
 import type { Declaration, Module } from './entities.ts';
-import { type Identifier, parseSource, type Statement, type StringLiteral, type StatementNode } from './syntax.ts';
+import { type Identifier, parseSource, type Statement, type StatementNode, type StringLiteral } from './syntax.ts';
 import type { Unit } from './unit.ts';
 
 const isLibrary = (specifier: string): boolean =>
@@ -152,13 +152,10 @@ function declareStatement(module: Module, node: Statement, exported: boolean): v
       if (exported) module.exports.set(node.id.name, node.id.name);
       return;
     case 'ClassDeclaration':
-      return refuse(
-        node,
-        'classes are not supported',
-        'use struct({…}) for data and functions for what is done with it',
-      );
+      refuse(node, 'classes are not supported', 'use struct({…}) for data and functions for what is done with it');
+      break;
     default:
-      return refuse(
+      refuse(
         node,
         `${nameOfStatement(node)} at the top of a module is not supported`,
         'a module holds declarations only',
@@ -169,20 +166,25 @@ function declareStatement(module: Module, node: Statement, exported: boolean): v
 function declare(unit: Unit, module: Module, node: Statement, readFile: (path: string) => string): void {
   switch (node.type) {
     case 'ImportDeclaration':
-      return declareImport(unit, module, node, readFile);
+      declareImport(unit, module, node, readFile);
+      return;
     case 'ExportNamedDeclaration':
-      return declareExports(unit, module, node, readFile);
+      declareExports(unit, module, node, readFile);
+      return;
     case 'ExportAllDeclaration':
       module.exportAll.push(importedModule(unit, module, node.source, node.source.value, readFile));
       return;
     case 'ExportDefaultDeclaration':
-      return refuse(node, 'a default export is not supported', 'give it a name: export const name = …');
+      refuse(node, 'a default export is not supported', 'give it a name: export const name = …');
+      break;
     case 'ExpressionStatement':
-      return declareLicense(unit, node);
+      declareLicense(unit, node);
+      return;
     case 'EmptyStatement':
       return;
     default:
-      return declareStatement(module, node, false);
+      declareStatement(module, node, false);
+      return;
   }
 }
 

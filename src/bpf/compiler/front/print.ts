@@ -46,11 +46,11 @@ export function print(frame: Frame, node: Call): Operand {
   }
   const texts: string[] = [];
   const values: Value[] = [];
-  const escape = (text: string): string => text.replaceAll('%', '%%');
-  if (template.type === 'StringLiteral') texts.push(escape(template.value));
+  const literally = (text: string): string => text.replaceAll('%', '%%');
+  if (template.type === 'StringLiteral') texts.push(literally(template.value));
   if (template.type === 'TemplateLiteral') {
     for (const [index, quasi] of template.quasis.entries()) {
-      texts.push(escape(quasi.value.cooked ?? ''));
+      texts.push(literally(quasi.value.cooked ?? ''));
       const expression = template.expressions[index];
       if (expression === undefined) continue;
       const { directive: text, value } = part(frame, expression as Expression);

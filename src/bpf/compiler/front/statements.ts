@@ -112,7 +112,10 @@ function declareOne(frame: Frame, node: Declarator, isConstant: boolean): void {
   const annotation = annotated(frame.unit, frame.module, id);
   const initial = initialValue(frame, node, annotation);
   const varies = !isConstant && (initial === null || frame.assigned.has(id.name));
-  if (varies) return declareVariable(frame, node, id.name, annotation, initial);
+  if (varies) {
+    declareVariable(frame, node, id.name, annotation, initial);
+    return;
+  }
   if (initial === null) refuse(node, `${id.name} has no value`);
   const named = !isConstant && initial.kind === 'scalar' && initial.literal ? { ...initial, literal: true } : initial;
   frame.bind(node, id.name, named);
@@ -219,7 +222,10 @@ function takeLabels(frame: Frame): string[] {
 
 function labeled(frame: Frame, node: StatementNode<'LabeledStatement'>): void {
   frame.labels = [...frame.labels, node.label.name];
-  if (/^(?:For|While|DoWhile|Switch|Labeled)/.test(node.body.type)) return statement(frame, node.body);
+  if (/^(?:For|While|DoWhile|Switch|Labeled)/.test(node.body.type)) {
+    statement(frame, node.body);
+    return;
+  }
   const end = frame.label();
   frame.targets.push({ names: takeLabels(frame), end, next: null });
   frame.scoped(() => statement(frame, node.body));
@@ -260,40 +266,48 @@ function statement(frame: Frame, node: Statement): void {
   frame.at(node);
   switch (node.type) {
     case 'BlockStatement':
-      return frame.scoped(() => statements(frame, node.body));
+      frame.scoped(() => statements(frame, node.body));
+      return;
     case 'VariableDeclaration':
-      return declareVariables(frame, node);
+      declareVariables(frame, node);
+      return;
     case 'ExpressionStatement':
-      return expressionStatement(frame, node);
+      expressionStatement(frame, node);
+      return;
     case 'IfStatement':
-      return ifStatement(frame, node);
+      ifStatement(frame, node);
+      return;
     case 'ReturnStatement':
-      return returnStatement(frame, node);
+      returnStatement(frame, node);
+      return;
     case 'SwitchStatement':
-      return switchStatement(frame, node);
+      switchStatement(frame, node);
+      return;
     case 'WhileStatement':
-      return whileStatement(frame, node, takeLabels(frame), statement);
+      whileStatement(frame, node, takeLabels(frame), statement);
+      return;
     case 'DoWhileStatement':
-      return doWhileStatement(frame, node, takeLabels(frame), statement);
+      doWhileStatement(frame, node, takeLabels(frame), statement);
+      return;
     case 'ForStatement':
-      return forStatement(frame, node, takeLabels(frame), statement);
+      forStatement(frame, node, takeLabels(frame), statement);
+      return;
     case 'ForOfStatement':
-      return forOf(frame, node, takeLabels(frame), statement);
+      forOf(frame, node, takeLabels(frame), statement);
+      return;
     case 'BreakStatement':
     case 'ContinueStatement':
-      return goTo(frame, node);
+      goTo(frame, node);
+      return;
     case 'LabeledStatement':
-      return labeled(frame, node);
+      labeled(frame, node);
+      return;
     case 'EmptyStatement':
     case 'TSTypeAliasDeclaration':
     case 'TSInterfaceDeclaration':
       return;
     default:
-      return refuse(
-        node as Located,
-        `${nameOfStatement(node)} is not supported in a function`,
-        advice[node.type] ?? null,
-      );
+      refuse(node as Located, `${nameOfStatement(node)} is not supported in a function`, advice[node.type] ?? null);
   }
 }
 

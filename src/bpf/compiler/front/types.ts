@@ -105,13 +105,13 @@ function pointerFrom(call: Call, evaluate: EvaluateNode): Type {
   return { kind: 'pointer', target: () => type };
 }
 
-/** What a call of one of the library's type constructors gives; null where `constructor` is none. `name` is the const's. */
-export function typeFromCall(call: Call, constructor: string, name: string, evaluate: EvaluateNode): Type | null {
-  switch (constructor) {
+/** What a call of one of the library's type constructors gives; null where `maker` is none. `name` is the const's. */
+export function typeFromCall(call: Call, maker: string, name: string, evaluate: EvaluateNode): Type | null {
+  switch (maker) {
     case 'struct':
     case 'packed':
     case 'union':
-      return structFrom(call, name, constructor, evaluate);
+      return structFrom(call, name, maker, evaluate);
     case 'kernelStruct':
       return kernelStructFrom(call, evaluate);
     case 'pointer':
