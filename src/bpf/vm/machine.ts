@@ -72,7 +72,7 @@ export class Machine {
   executed = 0;
   readonly #options: MachineOptions;
   readonly #instructionsMax: number;
-  readonly #helpers: ReadonlyMap<number, Helper>;
+  readonly #helpers: Map<number, Helper>;
   readonly #call: HelperCall;
   readonly #frames: Frames;
   /** How many instructions may still be executed. */
@@ -92,6 +92,11 @@ export class Machine {
     this.#call = new HelperCall(this);
     this.#frames = new Frames(this.space, this.file, options.checkStack ?? true);
     linkProgram(this.program, this.values, this.#helpers, options.maps ?? new Map());
+  }
+
+  /** Puts helpers in the place of those with the same numbers. */
+  addHelpers(helpers: ReadonlyMap<number, Helper>): void {
+    for (const [number, helper] of helpers) this.#helpers.set(number, helper);
   }
 
   /** Runs with r1 pointing to `memory` and r2 its length, and returns r0. @throws VmFault */

@@ -44,6 +44,8 @@ export interface World {
   readonly route?: (query: RouteQuery) => number;
   /** bpf_sk_lookup_tcp and kin: the socket's struct bpf_sock, or null; none unless told. */
   readonly socket?: (query: SocketQuery) => Uint8Array | null;
+  /** bpf_tcp_sock: struct bpf_tcp_sock of a socket; none unless told. */
+  readonly tcpSocket?: (socket: Uint8Array) => Uint8Array | null;
   /** bpf_get_socket_cookie of a socket's or context's memory; 1 unless told. */
   readonly cookie?: (of: Uint8Array) => bigint;
   /** bpf_probe_read_kernel and kin of an address that is none of the VM's; a fault (-EFAULT) unless told. */
