@@ -1,23 +1,22 @@
-// The only C of Millrace: mechanism without policy. It gives TypeScript five things that JavaScript cannot do:
+// The only C of Millrace: mechanism without policy. It gives TypeScript six things that JavaScript cannot do:
 //
 //   run        executes system calls that TypeScript wrote as records into shared memory (one crossing for a batch)
 //   map/unmap  memory that the kernel shares, as an ArrayBuffer
 //   addressOf  where an ArrayBuffer's bytes lie, so that records and submission entries can point at them
 //   hook       calls a function before Node's event loop would sleep; that function does the sleeping itself
+//   watch      calls a function when a descriptor becomes readable, from within libuv's own wait (watch.c)
 //   drain/raise  what Node does after a callback: process.nextTick, promises, uncaught exceptions
 //
 // Every value is per Node environment, so the addon works in worker threads too: descriptors marked in `owned` are closed
 // when their environment ends, because a terminated worker runs no more JavaScript that could.
 #define _GNU_SOURCE
-#define NAPI_VERSION 9
+#include "shim.h"
+
 #include <errno.h>
-#include <node_api.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <uv.h>
 
 // One record: the system call's number, six arguments, the result (negative: -errno). 64 bytes, a cache line.
 struct record {
@@ -27,22 +26,6 @@ struct record {
 };
 
 enum { RECORDS = 1024, TURNS_MAX = 64, OWNED_BYTES = (1 << 20) / 8 };
-
-struct state {
-  napi_env env;
-  struct record *records;
-  uv_loop_t *loop;
-  uv_prepare_t prepare;
-  uv_idle_t idle;
-  int handles_open;
-  int hooked;
-  int32_t *shared;  // [0]: how long the loop may sleep, in milliseconds; -1 without end
-  napi_ref callback;
-  napi_ref resource;
-  napi_async_context context;
-  napi_async_cleanup_hook_handle cleanup;
-  uint32_t *owned;  // one bit a descriptor, set and cleared by TypeScript
-};
 
 struct mapping {
   void *address;
@@ -54,13 +37,13 @@ static napi_value fail(napi_env env, const char *message) {
   return NULL;
 }
 
-static napi_value number(napi_env env, double value) {
+napi_value number(napi_env env, double value) {
   napi_value result;
   napi_create_double(env, value, &result);
   return result;
 }
 
-static struct state *state_of(napi_env env) {
+struct state *state_of(napi_env env) {
   void *data = NULL;
   napi_get_instance_data(env, &data);
   return data;
@@ -150,7 +133,7 @@ static napi_value address_of(napi_env env, napi_callback_info info) {
   return number(env, (double)(uintptr_t)address);
 }
 
-static void raise_pending(napi_env env) {
+void raise_pending(napi_env env) {
   bool pending = false;
   napi_is_exception_pending(env, &pending);
   if (!pending) return;
@@ -262,8 +245,7 @@ static void close_owned(struct state *state) {
   }
 }
 
-static void on_closed(uv_handle_t *handle) {
-  struct state *state = handle->data;
+void release_handle(struct state *state) {
   if (--state->handles_open > 0) return;
   napi_async_cleanup_hook_handle hook = state->cleanup;
   munmap(state->records, RECORDS * sizeof(struct record));
@@ -273,10 +255,15 @@ static void on_closed(uv_handle_t *handle) {
   napi_remove_async_cleanup_hook(hook);
 }
 
+static void on_closed(uv_handle_t *handle) {
+  release_handle(handle->data);
+}
+
 // The environment ends (process exit or worker termination): the memory goes once libuv has let go of the handles.
 static void cleanup(napi_async_cleanup_hook_handle handle, void *data) {
   struct state *state = data;
   state->hooked = 0;
+  end_watches(state);
   close_owned(state);
   uv_close((uv_handle_t *)&state->prepare, on_closed);
   uv_close((uv_handle_t *)&state->idle, on_closed);
@@ -328,6 +315,9 @@ NAPI_MODULE_INIT() {
   define(env, exports, "hook", hook, state);
   define(env, exports, "keepAlive", keep_alive, state);
   define(env, exports, "backend", backend, state);
+  define(env, exports, "watch", watch, state);
+  define(env, exports, "unwatch", unwatch, state);
+  define(env, exports, "keepWatching", keep_watching, state);
   define(env, exports, "drain", drain, state);
   define(env, exports, "raise", raise_error, state);
   return exports;

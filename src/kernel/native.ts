@@ -6,6 +6,11 @@
  */
 import { createRequire } from 'node:module';
 
+/** What `watch` of the shim gives; opaque. */
+export interface WatchHandle {
+  readonly watch: unique symbol;
+}
+
 /** What `native/shim.c` exports; the doc comments stand there. */
 export interface Shim {
   /** Table of 1,024 system call records, 64 bytes each: number, six arguments, result. */
@@ -21,6 +26,9 @@ export interface Shim {
   hook(callback: (() => boolean) | null): void;
   keepAlive(on: boolean): void;
   backend(): number;
+  watch(descriptor: number, callback: () => void): WatchHandle | number;
+  unwatch(watch: WatchHandle): void;
+  keepWatching(watch: WatchHandle, on: boolean): void;
   drain(): void;
   raise(error: unknown): void;
 }
