@@ -18,6 +18,7 @@ import { mergeStores } from './merge-stores.ts';
 import { promoteSlots } from './promote-slots.ts';
 import { sinkComputations } from './sink.ts';
 import { threadJumps } from './thread-jumps.ts';
+import { unrollLoops } from './unroll-loops.ts';
 import { simplifyValues } from './values.ts';
 
 /** Rounds of the passes that give each other work. Most functions need two. */
@@ -51,8 +52,10 @@ function optimiseFunction(irFunction: IrFunction, observe: Observer): void {
     // Each is run, whatever the ones before it did.
     const found = finders.map(run);
     cleaners.forEach(run);
-    if (run(threadJumps)) run(tidyControlFlow);
-    else if (!found.includes(true)) break;
+    const isLed = run(threadJumps);
+    if (isLed) run(tidyControlFlow);
+    const isUnrolled = run(unrollLoops);
+    if (!isLed && !isUnrolled && !found.includes(true)) break;
   }
   last.forEach(run);
   removeUnusedSlots(editor);

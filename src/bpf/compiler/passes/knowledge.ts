@@ -7,6 +7,7 @@
  * and the verifier no longer sees that the offset is bounded.
  */
 import { type IrFunction, operandsOf, type Value } from '../ir.ts';
+import { findCounters, largestOf } from './counters.ts';
 import { KnownBits } from './known-bits.ts';
 
 function watchedIn(irFunction: IrFunction): Set<Value> {
@@ -35,11 +36,19 @@ function watchedIn(irFunction: IrFunction): Set<Value> {
 /** Knowledge about a function's values, for one pass. */
 export class Knowledge {
   readonly #watched: Set<Value>;
-  readonly #arithmetic = new KnownBits(false);
-  readonly #verifiers = new KnownBits(true);
+  readonly #arithmetic: KnownBits;
+  readonly #verifiers: KnownBits;
 
   constructor(irFunction: IrFunction) {
     this.#watched = watchedIn(irFunction);
+    const largest = new Map<Value, bigint>();
+    for (const counter of findCounters(irFunction)) {
+      const most = largestOf(counter);
+      if (most !== null) largest.set(counter.phi, most);
+    }
+    this.#arithmetic = new KnownBits(false, largest);
+    // The verifier goes through every turn of a loop with the numbers of that turn.
+    this.#verifiers = new KnownBits(true, largest);
   }
 
   /** Whether the verifier must bound it. */

@@ -28,12 +28,14 @@ const filled = (value: bigint): bigint => (value === 0n ? 0n : (1n << BigInt(val
 /** Knowledge about the values of one function. It holds as long as the function means the same. */
 export class KnownBits {
   readonly #isVerifiers: boolean;
+  readonly #counters: ReadonlyMap<Value, bigint>;
   readonly #known = new Map<Value, Bits64>();
   readonly #signs = new Map<Value, number>();
 
-  /** `isVerifiers`: no more than what the verifier finds out, too. */
-  constructor(isVerifiers: boolean) {
+  /** `isVerifiers`: no more than what the verifier finds out, too. `counters`: the largest values of loops' counters. */
+  constructor(isVerifiers: boolean, counters: ReadonlyMap<Value, bigint> = new Map()) {
     this.#isVerifiers = isVerifiers;
+    this.#counters = counters;
   }
 
   of(value: Value): Bits64 {
@@ -124,6 +126,8 @@ export class KnownBits {
       case 'binary':
         return this.#binary(value);
       case 'phi': {
+        const counted = this.#counters.get(value);
+        if (counted !== undefined) return { zeros: ALL ^ filled(counted), ones: 0n };
         let zeros = ALL;
         let ones = ALL;
         for (const input of value.inputs) {
