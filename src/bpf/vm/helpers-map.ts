@@ -23,7 +23,8 @@ function flagsOf(call: HelperCall, n: number): number {
   return call.unsigned(n) & ~BPF_F_LOCK;
 }
 
-function lookup(call: HelperCall, cpu: number): void {
+/** bpf_map_lookup_elem: a value, or of a map of maps the inner map, or null. */
+export function lookUpElement(call: HelperCall, cpu: number): void {
   const map = call.map(1);
   const bytes = call.reach(2, map.spec.keySize);
   if (!map.spec.type.endsWith('_of_maps')) {
@@ -111,7 +112,7 @@ function take(call: HelperCall, isRemoved: boolean): void {
 
 export function mapHelpers({ cpu = () => 0 }: World): HelperTable {
   return {
-    map_lookup_elem: [2, (call) => lookup(call, cpu())],
+    map_lookup_elem: [2, (call) => lookUpElement(call, cpu())],
     map_update_elem: [4, (call) => update(call, cpu())],
     map_delete_elem: [
       2,

@@ -11,6 +11,7 @@ import type { Environment } from './environment.ts';
 import { Violation } from './fault.ts';
 import type { HelperCall } from './helper-call.ts';
 import type { HelperTable } from './helper-table.ts';
+import { lookUpElement } from './helpers-map.ts';
 import type { Address } from './memory.ts';
 
 const ZERO: Address = { low: 0, high: 0 };
@@ -28,6 +29,20 @@ function lookUp(environment: Environment, call: HelperCall, protocol: 'tcp' | 'u
   call.mayBeNull = true;
   call.returnsAddress(
     found === null ? ZERO : environment.hold(found, `a looked-up ${protocol} socket`, null).address(),
+  );
+}
+
+/** A look-up in a map of sockets gives a socket that must be released; in others what it gives everywhere. */
+function lookUpInMap(environment: Environment, call: HelperCall): void {
+  const map = call.map(1);
+  if (!/^sock(?:map|hash)$/.test(map.spec.type)) {
+    lookUpElement(call, environment.world.cpu?.() ?? 0);
+    return;
+  }
+  const found = map.reference(call.reach(2, map.spec.keySize), call.at);
+  call.mayBeNull = true;
+  call.returnsAddress(
+    found instanceof Uint8Array ? environment.hold(found, 'a socket of a map', null).address() : ZERO,
   );
 }
 
@@ -214,6 +229,7 @@ export function socketHelpers(environment: Environment): HelperTable {
     ...cookieHelpers(environment),
     ...sysctlHelpers(environment),
     ...messageHelpers(environment),
+    map_lookup_elem: [2, (call) => lookUpInMap(environment, call)],
     sk_lookup_tcp: [5, (call) => lookUp(environment, call, 'tcp')],
     skc_lookup_tcp: [5, (call) => lookUp(environment, call, 'tcp')],
     sk_lookup_udp: [5, (call) => lookUp(environment, call, 'udp')],

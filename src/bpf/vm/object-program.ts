@@ -20,8 +20,8 @@ export interface RunInput {
   readonly packet?: Uint8Array;
   /** In front of an XDP packet: data_meta to data. */
   readonly metadata?: Uint8Array;
-  /** Fields of the context with the kernel's names. */
-  readonly context?: ContextFields;
+  /** Fields of the context with the kernel's names; or its struct as bytes, as BPF_PROG_TEST_RUN takes it. */
+  readonly context?: ContextFields | Uint8Array;
   /** For programs whose context is a list of arguments (raw and BTF tracepoints, fentry, LSM): numbers, or memory. */
   readonly arguments?: readonly unknown[];
   /** For programs whose context is plain memory: a tracepoint's record, a syscall program's argument, which it may write. */
@@ -40,6 +40,8 @@ export interface RunResult {
   readonly metadata: Uint8Array | null;
   /** The context's fields afterwards, without pointers; empty where it has none. */
   readonly context: Readonly<Record<string, unknown>>;
+  /** The same as bytes, as BPF_PROG_TEST_RUN gives it; for arguments and plain memory the whole of it. */
+  readonly contextBytes: Uint8Array;
   /** What the program had done besides, in order. */
   readonly effects: readonly Effect[];
   /** What bpf_sysctl_set_new_value wrote. */
@@ -98,7 +100,7 @@ export class VmProgram {
     try {
       machine.start([region.address()], this.#entry);
       if (environment.leaked !== null) throw this.#leak(environment.leaked);
-      return this.#result(struct, packet);
+      return this.#result(input, region, struct, packet);
     } finally {
       if (isOwn) {
         machine.space.retire(region, 'the run has ended');
@@ -143,11 +145,9 @@ export class VmProgram {
     if (struct === null) return null;
     this.#context ??= new StructContext(this.#environment, struct);
     const isSkb = struct.struct.name === '__sk_buff';
-    const defaults = packet !== null && isSkb && input.packet !== undefined ? packetFields(input.packet) : {};
-    this.#context.begin({
-      ...(this.kind.type === 'xdp' ? { ingress_ifindex: 1 } : defaults),
-      ...input.context,
-    });
+    const own = this.#ownFields(input, isSkb);
+    if (input.context instanceof Uint8Array) this.#context.beginBytes(input.context, own);
+    else this.#context.begin({ ...own, ...input.context });
     if (packet !== null) {
       this.#context.put('len', packet.length);
       if (isSkb) this.#context.put('wire_len', packet.length);
@@ -155,17 +155,25 @@ export class VmProgram {
     return this.#context;
   }
 
+  /** What a test run of the kernel fills itself. */
+  #ownFields({ packet }: RunInput, isSkb: boolean): ContextFields {
+    if (this.kind.type === 'xdp') return { ingress_ifindex: 1 };
+    return isSkb && packet !== undefined ? packetFields(packet) : {};
+  }
+
   #plainContext(input: RunInput): { readonly region: Region; readonly isOwn: boolean } {
     const environment = this.#environment;
     if (withArguments.test(this.kind.type)) {
-      return { region: argumentsContext(environment, input.arguments ?? []), isOwn: true };
+      const given = input.arguments ?? (input.context instanceof Uint8Array ? input.context : []);
+      return { region: argumentsContext(environment, given), isOwn: true };
     }
     const bytes = input.memory ?? new Uint8Array(0);
     const writable = this.kind.type === 'syscall';
     return { region: environment.machine.space.add({ name: 'the context', bytes, writable }), isOwn: true };
   }
 
-  #result(struct: StructContext | null, packet: Packet | null): RunResult {
+  #result(input: RunInput, region: Region, struct: StructContext | null, packet: Packet | null): RunResult {
+    const given = input.context instanceof Uint8Array ? input.context : new Uint8Array(0);
     const { effects, sysctlValue, machine } = this.#environment;
     const [low, high] = machine.file;
     // Programs above the link layer get their packet back with an Ethernet header of zeroes, as the kernel's test run gives it.
@@ -178,6 +186,7 @@ export class VmProgram {
       packet: packet?.frame.slice(start, packet.end) ?? null,
       metadata: packet?.frame.slice(packet.metadata, packet.start) ?? null,
       context: struct?.fields() ?? {},
+      contextBytes: struct?.bytes(given) ?? region.bytes.slice(),
       effects,
       sysctlValue,
       executed: machine.executed,

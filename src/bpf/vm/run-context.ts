@@ -60,6 +60,9 @@ const packetFields: Readonly<Record<string, 'data' | 'dataEnd' | 'dataMeta'>> = 
   data_meta: 'dataMeta',
 };
 
+/** What a test run gives back of an sk_buff. */
+const returned = 'mark priority ingress_ifindex ifindex tstamp cb wire_len gso_segs hwtstamp'.split(' ');
+
 /** A context in memory. */
 export class StructContext {
   readonly region: Region;
@@ -94,6 +97,22 @@ export class StructContext {
     throw new Violation(`reads ${name} of the context, which was not given to the run`);
   }
 
+  /**
+   * Takes the struct as bytes, over what the fields are without them. As in the kernel, 0 means that a field is not given, and pointers do
+   * not count. @throws RangeError where there are more bytes than the struct has
+   */
+  beginBytes(bytes: Uint8Array, fields: ContextFields): void {
+    const { struct } = this.#struct;
+    if (bytes.length > struct.bytes) {
+      throw new RangeError(`the context has ${bytes.length} bytes, ${struct.name} has ${struct.bytes}`);
+    }
+    this.begin(fields);
+    for (const { offset, type } of struct.fields) {
+      const given = bytes.subarray(offset, offset + bytesOf(type));
+      if (given.some((byte) => byte !== 0)) this.region.bytes.set(given, offset);
+    }
+  }
+
   /** Fills the fields; those that are not given are 0. @throws TypeError for a field that there is not, or a wrong value */
   begin(fields: ContextFields): void {
     this.region.bytes.fill(0);
@@ -123,6 +142,21 @@ export class StructContext {
     if (field !== undefined) codecOf(field.type).write(this.#view, field.offset, value);
   }
 
+  /**
+   * The struct as bytes, as BPF_PROG_TEST_RUN gives it: of an sk_buff's fields only some over what was given
+   * (convert_skb_to___skb in net/bpf/test_run.c).
+   */
+  bytes(given: Uint8Array): Uint8Array {
+    if (this.#struct.struct.name !== '__sk_buff') return this.region.bytes.slice();
+    const bytes = new Uint8Array(this.region.bytes.length);
+    bytes.set(given);
+    for (const { name, offset, type } of this.#struct.struct.fields) {
+      if (!returned.includes(name)) continue;
+      bytes.set(this.region.bytes.subarray(offset, offset + bytesOf(type)), offset);
+    }
+    return bytes;
+  }
+
   /** The fields as they are, without pointers. */
   fields(): Record<string, unknown> {
     const found: Record<string, unknown> = {};
@@ -134,7 +168,10 @@ export class StructContext {
 }
 
 /** A context of 64-bit arguments: raw and BTF tracepoints, fentry, LSM hooks. Memory is given as bytes. */
-export function argumentsContext(environment: Environment, values: readonly unknown[]): Region {
+export function argumentsContext(environment: Environment, values: readonly unknown[] | Uint8Array): Region {
+  if (values instanceof Uint8Array) {
+    return environment.machine.space.add({ name: 'the context', bytes: values.slice(), writable: true });
+  }
   const guard = new ContextGuard();
   const bytes = new Uint8Array(Math.max(1, values.length) * 8);
   const view = new DataView(bytes.buffer);
