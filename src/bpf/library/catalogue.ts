@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: every export of the library and what the compiler makes of it. Nothing is listed twice: an export that someone defined
- * carries its definition, and a number is a constant.
+ * Room `bpf`: every export of the library and what the compiler makes of it. Nothing is listed twice: an export that someone
+ * defined carries its definition, and a number is a constant.
  *
- * A newcomer would get wrong: the key is the name of the export. A definition's own `name` is the same; a struct's name in BTF may differ
- * (`spinLock` is struct bpf_spin_lock).
+ * A newcomer would get wrong: the key is the name of the export. A definition's own `name` is the same; a struct's name in BTF may
+ * differ (`spinLock` is struct bpf_spin_lock).
  */
 import { I32, I64, type IntegerType, U32, U64 } from '../types.ts';
 import type { Definition } from './definitions.ts';

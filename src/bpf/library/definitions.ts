@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: how the compiler knows what `millrace/bpf` exports. Each name that a `*.bpf.ts` may import has a definition of one of these
- * shapes in `catalogue.ts`; the compiler has no other knowledge of helpers, maps, program types or headers.
+ * Room `bpf`: how the compiler knows what `millrace/bpf` exports. Each name that a `*.bpf.ts` may import has a definition of one of
+ * these shapes in `catalogue.ts`; the compiler has no other knowledge of helpers, maps, program types or headers.
  *
- * A newcomer would get wrong: these are not the exports themselves. The exports are what TypeScript type-checks a program with;
- * a definition says what the compiler makes of a use of that export. A test holds the two lists together.
+ * A newcomer would get wrong: these are not the exports themselves. The exports are what TypeScript type-checks a program with; a
+ * definition says what the compiler makes of a use of that export. A test holds the two lists together.
  */
 import type { Space } from '../compiler/ir.ts';
 import type { StructType, Type } from '../types.ts';

@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: what `*.bpf.ts` programs import. One subject per line; `catalogue.ts` says the same to the compiler.
  *
- * A newcomer would get wrong: most of these do nothing in Node. Types, structs, maps and programs describe themselves there, so that a
- * module of programs can be imported for its types; what only the kernel can do throws.
+ * A newcomer would get wrong: most of these do nothing in Node. Types, structs, maps and programs describe themselves there, so
+ * that a module of programs can be imported for its types; what only the kernel can do throws.
  */
 export * from './constants.ts';
 export * from './contexts/messages.ts';

@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: what user space knows of a module of programs from its type alone: `load<typeof import('./drop.bpf.ts')>` gives maps with typed
- * keys and values, programs by name, and globals.
+ * Room `bpf`: what user space knows of a module of programs from its type alone: `load<typeof import('./drop.bpf.ts')>` gives maps
+ * with typed keys and values, programs by name, and globals.
  *
- * A newcomer would get wrong: nothing here exists at run time. A module's maps, programs and globals are told apart by the `kind` that
- * their descriptions carry, which is also how a test can find them.
+ * A newcomer would get wrong: nothing here exists at run time. A module's maps, programs and globals are told apart by the `kind`
+ * that their descriptions carry, which is also how a test can find them.
  */
 import type { Global, ReadOnlyGlobal } from './intrinsics.ts';
 import type { Elements, Layout, Value } from './layout.ts';

@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: what the compiler itself gives meaning to, beside types and maps: packet access, memory, loops, atomics, byte order, globals,
- * questions to the kernel's BTF.
+ * Room `bpf`: what the compiler itself gives meaning to, beside types and maps: packet access, memory, loops, atomics, byte order,
+ * globals, questions to the kernel's BTF.
  *
- * A newcomer would get wrong: these are not helpers. `packet(context, Ethernet, 0)` becomes the comparison with the packet's end that the
- * verifier wants to see, and a pointer; `range(10)` becomes a counter.
+ * A newcomer would get wrong: these are not helpers. `packet(context, Ethernet, 0)` becomes the comparison with the packet's end
+ * that the verifier wants to see, and a pointer; `range(10)` becomes a counter.
  */
 import { bytesOf, type Type } from '../types.ts';
 import type { PacketContext } from './contexts/packets.ts';
@@ -130,7 +130,7 @@ function findsInKernel<L extends Layout>(name: string, layout: L): ReadOnlyGloba
   };
 }
 
-/** An option of the kernel's configuration, found when the program is loaded: `kconfig('CONFIG_HZ', u32).value`, or LINUX_KERNEL_VERSION. */
+/** An option of the kernel's configuration, known when the program is loaded: `kconfig('CONFIG_HZ', u32).value`; LINUX_KERNEL_VERSION. */
 export const kconfig: <L extends Layout>(name: string, layout: L) => ReadOnlyGlobal<L> = define(
   (name, layout) => findsInKernel(name, layout),
   definition('kconfig'),

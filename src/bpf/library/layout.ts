@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: the names of types as TypeScript sees them: `u32`, `struct({…})`, `array(u8, 6)` are all layouts, and `Value<typeof Flow>`
- * is what one holds.
+ * Room `bpf`: the names of types as TypeScript sees them: `u32`, `struct({…})`, `array(u8, 6)` are all layouts, and `Value<typeof
+ * Flow>` is what one holds.
  *
- * A newcomer would get wrong: a value's type lives only in TypeScript. At run time a layout has its size and its `type`, from which the
- * compiler, BTF and the decoding of map values all start; the symbol below is never there.
+ * A newcomer would get wrong: a value's type lives only in TypeScript. At run time a layout has its size and its `type`, from which
+ * the compiler, BTF and the decoding of map values all start; the symbol below is never there.
  */
 import type { ArrayType, IntegerType, PointerType, StructType, Type } from '../types.ts';
 

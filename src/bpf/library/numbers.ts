@@ -1,6 +1,6 @@
 /**
- * Room `bpf`: the integers and the boolean of the language. Each name is a type (`let n: u32`), a layout (`struct({ n: u32 })`) and a
- * conversion (`u32(x)`).
+ * Room `bpf`: the integers and the boolean of the language. Each name is a type (`let n: u32`), a layout (`struct({ n: u32 })`) and
+ * a conversion (`u32(x)`).
  *
  * A newcomer would get wrong: TypeScript has one `number`, so that `u8` and `i32` are the same to it. Width and sign are the
  * compiler's matter. What TypeScript does check is number against bigint: 64 bits are always a bigint.

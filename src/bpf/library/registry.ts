@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: ties an export of the library to what the compiler makes of it. Whoever makes an export calls {@link define}; `catalogue.ts`
- * collects what was said.
+ * Room `bpf`: ties an export of the library to what the compiler makes of it. Whoever makes an export calls {@link define};
+ * `catalogue.ts` collects what was said.
  *
- * A newcomer would get wrong: importing a `*.bpf.ts` in Node is allowed (its maps and structs are read from user space), so constructors
- * must work there. Only what has a meaning in the kernel alone throws, and it throws when called, not when imported.
+ * A newcomer would get wrong: importing a `*.bpf.ts` in Node is allowed (its maps and structs are read from user space), so
+ * constructors must work there. Only what has a meaning in the kernel alone throws, and it throws when called, not when imported.
  */
 import type { Definition } from './definitions.ts';
 

@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: structs, unions, arrays, bit fields, pointers, and structs of the kernel.
  *
- * A newcomer would get wrong: a struct is named by the `const` that holds it, which a function cannot see. The compiler reads the name
- * from the source; the layout that these functions give in user space has none.
+ * A newcomer would get wrong: a struct is named by the `const` that holds it, which a function cannot see. The compiler reads the
+ * name from the source; the layout that these functions give in user space has none.
  */
 import {
   type ArrayType,

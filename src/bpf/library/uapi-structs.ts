@@ -1,8 +1,9 @@
 /**
- * Room `bpf`: the structs that helpers take and fill (include/uapi/linux/bpf.h), and the fields of maps that the kernel itself looks after:
- * locks, timers. Kernel names throughout.
+ * Room `bpf`: the structs that helpers take and fill (include/uapi/linux/bpf.h), and the fields of maps that the kernel itself
+ * looks after: locks, timers. Kernel names throughout.
  *
- * A newcomer would get wrong: members of a C union are fields of the same struct here, at the same offset. Writing one writes the others.
+ * A newcomer would get wrong: members of a C union are fields of the same struct here, at the same offset. Writing one writes the
+ * others.
  */
 import type { Value } from './layout.ts';
 import { be16, be32, i32, u8, u16, u32, u64 } from './numbers.ts';

@@ -1,6 +1,6 @@
 /**
- * The library against the kernel's headers, as the C compiler sees them: constants, helpers' numbers and parameters, program, attach and map
- * types, and where every field lies.
+ * The library against the kernel's headers, as the C compiler sees them: constants, helpers' numbers and parameters, program,
+ * attach and map types, and where every field lies.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

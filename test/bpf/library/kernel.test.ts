@@ -1,6 +1,6 @@
 /**
- * The library against the running kernel: where its BTF says that fields lie, what types it names, and which helpers it keeps for GPL
- * programs.
+ * The library against the running kernel: where its BTF says that fields lie, what types it names, and which helpers it keeps for
+ * GPL programs.
  */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';

@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: flags and numbers of maps (include/uapi/linux/bpf.h). A test compares each with the headers.
  *
- * A newcomer would get wrong: the same bit means different things in different places: BPF_NOEXIST is for updates, BPF_F_NO_PREALLOC
- * for declarations, and both are 1.
+ * A newcomer would get wrong: the same bit means different things in different places: BPF_NOEXIST is for updates,
+ * BPF_F_NO_PREALLOC for declarations, and both are 1.
  */
 export { BPF_ANY, BPF_EXIST, BPF_F_NO_PREALLOC, BPF_NOEXIST } from '../../../kernel/bpf-abi.ts';
 

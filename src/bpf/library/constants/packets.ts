@@ -1,7 +1,9 @@
 /**
- * Room `bpf`: flags of helpers that change, send and look up packets (include/uapi/linux/bpf.h). A test compares each with the headers.
+ * Room `bpf`: flags of helpers that change, send and look up packets (include/uapi/linux/bpf.h). A test compares each with the
+ * headers.
  *
- * A newcomer would get wrong: the low 4 bits of bpf_l4_csum_replace's flags are a size in bytes; BPF_F_PSEUDO_HDR and kin lie above them.
+ * A newcomer would get wrong: the low 4 bits of bpf_l4_csum_replace's flags are a size in bytes; BPF_F_PSEUDO_HDR and kin lie above
+ * them.
  */
 // bpf_skb_store_bytes.
 export const BPF_F_RECOMPUTE_CSUM = 1;

@@ -1,5 +1,6 @@
 /**
- * Room `bpf`: flags of tracing helpers and timers, clocks, and errno values as helpers give them (include/uapi/linux/bpf.h, time.h).
+ * Room `bpf`: flags of tracing helpers and timers, clocks, and errno values as helpers give them (include/uapi/linux/bpf.h,
+ * time.h).
  *
  * A newcomer would get wrong: helpers give errno values negated: `=== -ENOENT`.
  */

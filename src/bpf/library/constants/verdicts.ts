@@ -1,8 +1,9 @@
 /**
- * Room `bpf`: what programs answer, and directions and devices' flags (include/uapi/linux/bpf.h, pkt_cls.h, if_packet.h, netfilter.h).
+ * Room `bpf`: what programs answer, and directions and devices' flags (include/uapi/linux/bpf.h, pkt_cls.h, if_packet.h,
+ * netfilter.h).
  *
- * A newcomer would get wrong: an XDP program's 1 is a drop, a cgroup program's 1 is a pass, a tc program's 1 is a reclassification. Use the
- * names.
+ * A newcomer would get wrong: an XDP program's 1 is a drop, a cgroup program's 1 is a pass, a tc program's 1 is a reclassification.
+ * Use the names.
  */
 export { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX } from '../../../kernel/bpf-abi.ts';
 

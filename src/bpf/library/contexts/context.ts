@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: how the structs that programs get are described: fields with the kernel's names (include/uapi/linux/bpf.h), which of them
- * are pointers once loaded, and which may be written.
+ * Room `bpf`: how the structs that programs get are described: fields with the kernel's names (include/uapi/linux/bpf.h), which of
+ * them are pointers once loaded, and which may be written.
  *
- * A newcomer would get wrong: these structs exist nowhere. The kernel turns each load from a context into one from its own structs, so
- * `data` takes 4 bytes in the layout and is a pointer of 8 when it is loaded.
+ * A newcomer would get wrong: these structs exist nowhere. The kernel turns each load from a context into one from its own structs,
+ * so `data` takes 4 bytes in the layout and is a pointer of 8 when it is loaded.
  */
 import type { Space } from '../../compiler/ir.ts';
 import { type StructType, type Type, U32, U64 } from '../../types.ts';

@@ -1,9 +1,10 @@
 /**
- * Room `bpf`: the contexts of programs at sockets and in cgroups: struct sk_msg_md, bpf_sock_ops, bpf_sock_addr, bpf_sockopt, bpf_sk_lookup,
- * bpf_sysctl, bpf_cgroup_dev_ctx (include/uapi/linux/bpf.h), with the kernel's field names.
+ * Room `bpf`: the contexts of programs at sockets and in cgroups: struct sk_msg_md, bpf_sock_ops, bpf_sock_addr, bpf_sockopt,
+ * bpf_sk_lookup, bpf_sysctl, bpf_cgroup_dev_ctx (include/uapi/linux/bpf.h), with the kernel's field names.
  *
- * A newcomer would get wrong: addresses and ports are values in the host's order here, with one exception. `user_port` of bpf_sock_addr must
- * be written as 4 bytes of which the kernel takes the first 2 in network order: `context.user_port = swap16(8080)`.
+ * A newcomer would get wrong: addresses and ports are values in the host's order here, with one exception. `user_port` of
+ * bpf_sock_addr must be written as 4 bytes of which the kernel takes the first 2 in network order: `context.user_port =
+ * swap16(8080)`.
  */
 import type { Value } from '../layout.ts';
 import { be16, be32, i32, u32, u64 } from '../numbers.ts';

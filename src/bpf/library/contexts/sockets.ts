@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: sockets as programs see them (struct bpf_sock and kin of include/uapi/linux/bpf.h). Helpers and contexts give them.
  *
- * A newcomer would get wrong: `src_port` lies in the host's order and `dst_port` in network order, in the kernel. Here both values are in
- * the host's order, as every value of the language is; the types know which must be swapped.
+ * A newcomer would get wrong: `src_port` lies in the host's order and `dst_port` in network order, in the kernel. Here both values
+ * are in the host's order, as every value of the language is; the types know which must be swapped.
  */
 import type { Value } from '../layout.ts';
 import { be16, be32, i32, u8, u16, u32, u64 } from '../numbers.ts';

@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: the contexts of tracing programs that the UAPI describes: registers, perf events, raw tracepoints' arguments; and that of
- * netfilter programs.
+ * Room `bpf`: the contexts of tracing programs that the UAPI describes: registers, perf events, raw tracepoints' arguments; and
+ * that of netfilter programs.
  *
- * A newcomer would get wrong: `pt_regs` is that of x86-64, under the kernel's names (di, si, dx are a function's first arguments). Programs
- * that shall run on other processors use fentry or BTF tracepoints, which have typed arguments.
+ * A newcomer would get wrong: `pt_regs` is that of x86-64, under the kernel's names (di, si, dx are a function's first arguments).
+ * Programs that shall run on other processors use fentry or BTF tracepoints, which have typed arguments.
  */
 import type { Kernel, Value } from '../layout.ts';
 import { u64 } from '../numbers.ts';

@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: the headers of IPv4 (RFC 791) and IPv6 (RFC 8200), with IPv6's extension headers. Addresses of IPv4 are numbers in the
- * host's order (203.0.113.9 is 0xcb007109); those of IPv6 four numbers, the first the most significant.
+ * Room `bpf`: the headers of IPv4 (RFC 791) and IPv6 (RFC 8200), with IPv6's extension headers. Addresses of IPv4 are numbers in
+ * the host's order (203.0.113.9 is 0xcb007109); those of IPv6 four numbers, the first the most significant.
  *
- * A newcomer would get wrong: `Ipv4.size` is 20, but the header is `headerLength * 4` bytes long, and what follows an IPv6 header may be
- * any number of extension headers, each with its own length.
+ * A newcomer would get wrong: `Ipv4.size` is 20, but the header is `headerLength * 4` bytes long, and what follows an IPv6 header
+ * may be any number of extension headers, each with its own length.
  */
 import type { Value } from '../layout.ts';
 import { be16, be32, u8 } from '../numbers.ts';

@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: the headers of TCP (RFC 9293), UDP (RFC 768), SCTP (RFC 9260) and ICMP (RFC 792, RFC 4443).
  *
- * A newcomer would get wrong: TCP's flags are bit fields of one byte each in the order in which they lie in memory, least significant
- * first. `flags` is all eight at once, to be tested with TCPHDR_*.
+ * A newcomer would get wrong: TCP's flags are bit fields of one byte each in the order in which they lie in memory, least
+ * significant first. `flags` is all eight at once, to be tested with TCPHDR_*.
  */
 import type { Value } from '../layout.ts';
 import { be16, be32, u8 } from '../numbers.ts';

@@ -1,7 +1,8 @@
 /**
  * Room `bpf`: helpers that almost every program may call: time, chance, the processor, loops, tail calls, text, dynptrs.
  *
- * A newcomer would get wrong: `bpf_ktime_get_ns` stops while the machine sleeps; `bpf_ktime_get_boot_ns` goes on. Neither is the time of day.
+ * A newcomer would get wrong: `bpf_ktime_get_ns` stops while the machine sleeps; `bpf_ktime_get_boot_ns` goes on. Neither is the
+ * time of day.
  */
 import { U32 } from '../../types.ts';
 import type { Flags, Kernel, Layout, Reference, Stored } from '../layout.ts';

@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: helpers of Internet checksums and of SYN cookies.
  *
- * A newcomer would get wrong: checksums are sums of what lies in memory. `bpf_l3_csum_replace` wants the old and the new value as they lie
- * there, in network order; what a header's field gives is in the host's order, so pass `swap16(…)` or `swap32(…)` of it.
+ * A newcomer would get wrong: checksums are sums of what lies in memory. `bpf_l3_csum_replace` wants the old and the new value as
+ * they lie there, in network order; what a header's field gives is in the host's order, so pass `swap16(…)` or `swap32(…)` of it.
  */
 import type { SocketBuffer } from '../contexts/packets.ts';
 import type { bpf_sock } from '../contexts/sockets.ts';
@@ -32,7 +32,7 @@ export const bpf_l4_csum_replace: (context: SocketBuffer, offset: u32, from: Fla
     MOVES,
   );
 
-/** The sum of `to` without that of `from`, on top of `seed`, not folded: 32 bits or a negative errno. Sizes in steps of 4; either may be null. */
+/** `seed` with `to` added and `from` taken away, not folded: 32 bits, or a negative errno. Sizes in steps of 4. */
 export const bpf_csum_diff: (from: object | null, to: object | null, seed: Flags) => i64 = helper(
   28,
   'bpf_csum_diff',
@@ -69,7 +69,7 @@ export const bpf_tcp_check_syncookie: (listener: bpf_sock, ip: object, tcp: obje
   GPL,
 );
 
-/** A cookie for a SYN: in the low half the sequence number, above it the segment size. `tcp` with its options: slice(options, dataOffset * 4). */
+/** A cookie for a SYN: the sequence number, above it the segment size. `tcp` with its options: slice(header, length). */
 export const bpf_tcp_gen_syncookie: (listener: bpf_sock, ip: object, tcp: object) => i64 = helper(
   110,
   'bpf_tcp_gen_syncookie',

@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: helpers that tell user space: perf events, stacks of calls, branches, text for iterators.
  *
- * A newcomer would get wrong: `bpf_perf_event_output` wants BPF_F_CURRENT_CPU as its flags; with 0 everything goes to CPU 0's buffer, and from
- * other CPUs nowhere.
+ * A newcomer would get wrong: `bpf_perf_event_output` wants BPF_F_CURRENT_CPU as its flags; with 0 everything goes to CPU 0's
+ * buffer, and from other CPUs nowhere.
  */
 import type { bpf_perf_event_data } from '../contexts/tracing.ts';
 import type { Flags, Kernel } from '../layout.ts';

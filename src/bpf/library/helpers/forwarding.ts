@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: helpers that send packets elsewhere, and those of XDP that move a packet's ends.
  *
- * A newcomer would get wrong: a redirect happens when the program returns. The helper only notes where to, and gives the verdict that must be
- * returned.
+ * A newcomer would get wrong: a redirect happens when the program returns. The helper only notes where to, and gives the verdict
+ * that must be returned.
  */
 import type { SocketBuffer, xdp_md } from '../contexts/packets.ts';
 import type { Flags, Layout, Reference } from '../layout.ts';
@@ -61,7 +61,7 @@ export const bpf_clone_redirect: (context: SocketBuffer, ifindex: u32, flags?: F
 export const bpf_fib_lookup: (context: SocketBuffer | xdp_md, question: bpf_fib_lookup_struct, flags: Flags) => i32 =
   helper(69, 'bpf_fib_lookup', '4.18', [take.context, take.memory('question'), take.u32('flags')], give.i32, GPL);
 
-/** Tells whether the packet, longer by `change` bytes, fits an interface (0: the current). `length` in: bytes to check or 0; out: the MTU. */
+/** Tells whether the packet and `change` bytes more fit an interface (0: its own). `length`: bytes to check or 0; then the MTU. */
 export const bpf_check_mtu: (
   context: SocketBuffer | xdp_md,
   ifindex: u32,

@@ -1,8 +1,9 @@
 /**
  * Room `bpf`: the words in which the kernel's helpers are described: what each takes, what it gives, and who may call it.
  *
- * A newcomer would get wrong: a helper's TypeScript type and its definition stand side by side because they say different things. The
- * type is what a program passes; the definition is what becomes of that in registers: one argument of memory is two of the kernel's.
+ * A newcomer would get wrong: a helper's TypeScript type and its definition stand side by side because they say different things.
+ * The type is what a program passes; the definition is what becomes of that in registers: one argument of memory is two of the
+ * kernel's.
  */
 import { I32, I64, type Type, U32, U64 } from '../../types.ts';
 import type { CallbackParameter, HelperDefinition, HelperParameter, HelperResult } from '../definitions.ts';

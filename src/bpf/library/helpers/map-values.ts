@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: helpers of what the kernel itself looks after in maps' values: locks, timers, pointers, and values beside objects.
  *
- * A newcomer would get wrong: a storage map's `get` makes the value only with BPF_LOCAL_STORAGE_GET_F_CREATE, and even then it may give null,
- * where memory is short.
+ * A newcomer would get wrong: a storage map's `get` makes the value only with BPF_LOCAL_STORAGE_GET_F_CREATE, and even then it may
+ * give null, where memory is short.
  */
 import type { bpf_sock } from '../contexts/sockets.ts';
 import type { Flags, Kernel, Layout, Stored, Value } from '../layout.ts';

@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: helpers of maps. Programs hardly call them by name: `map.lookup(key)` and the other methods of a map become these.
  *
- * A newcomer would get wrong: an array's entries are always there, but the verifier wants the null of `bpf_map_lookup_elem` tested all the
- * same, because the index may be too large.
+ * A newcomer would get wrong: an array's entries are always there, but the verifier wants the null of `bpf_map_lookup_elem` tested
+ * all the same, because the index may be too large.
  */
 import type { Flags, Kernel, Layout, Stored, Value } from '../layout.ts';
 import type { BpfMap } from '../maps/types.ts';

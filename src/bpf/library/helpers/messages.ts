@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: helpers of sk_msg, sk_skb, sockops, sk_reuseport, sysctl and other cgroup programs.
  *
- * A newcomer would get wrong: redirecting between sockets goes by a map of sockets, and the program returns what the helper gives: SK_PASS or
- * SK_DROP.
+ * A newcomer would get wrong: redirecting between sockets goes by a map of sockets, and the program returns what the helper gives:
+ * SK_PASS or SK_DROP.
  */
 import type { bpf_sock_ops, bpf_sysctl, sk_msg_md } from '../contexts/messages.ts';
 import type { SocketBuffer, sk_reuseport_md } from '../contexts/packets.ts';
@@ -145,7 +145,7 @@ export const bpf_sk_select_reuseport: <K extends Layout>(
   give.i32,
 );
 
-/** Finds a TCP option: `option` begins with the kind that is sought (and, for kinds 253 and 254, a length of 4 and the magic). Gives its length. */
+/** Finds a TCP option: `option` begins with its kind (for 253 and 254 also a length and the magic). Gives its length. */
 export const bpf_load_hdr_opt: (context: bpf_sock_ops, option: object, flags?: Flags) => i32 = helper(
   142,
   'bpf_load_hdr_opt',

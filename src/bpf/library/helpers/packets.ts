@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: helpers of packets in the stack (`__sk_buff`): their bytes, their length, their metadata.
  *
- * A newcomer would get wrong: `packet()` reaches what lies in one piece alone, often no more than the headers. `bpf_skb_pull_data` makes more
- * of it so; `bpf_skb_load_bytes` copies from anywhere.
+ * A newcomer would get wrong: `packet()` reaches what lies in one piece alone, often no more than the headers. `bpf_skb_pull_data`
+ * makes more of it so; `bpf_skb_load_bytes` copies from anywhere.
  */
 import type { SocketBuffer, sk_reuseport_md } from '../contexts/packets.ts';
 import type { Flags } from '../layout.ts';

@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: helpers that find, name, choose and configure sockets.
  *
- * A newcomer would get wrong: a socket that a look-up gave is held by the program and must be given back by `bpf_sk_release` on every way
- * out; the verifier insists. One from a context is not.
+ * A newcomer would get wrong: a socket that a look-up gave is held by the program and must be given back by `bpf_sk_release` on
+ * every way out; the verifier insists. One from a context is not.
  */
 import type { bpf_sk_lookup, bpf_sock_addr, bpf_sock_ops } from '../contexts/messages.ts';
 import type { SocketBuffer, xdp_md } from '../contexts/packets.ts';

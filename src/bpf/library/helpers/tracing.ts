@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: helpers of tracing programs: who runs, where from, memory of the kernel and of processes.
  *
- * A newcomer would get wrong: in BTF programs (btfTracepoint, fentry, iterators) fields of kernel structs are read directly and none of the
- * probe_read helpers is needed.
+ * A newcomer would get wrong: in BTF programs (btfTracepoint, fentry, iterators) fields of kernel structs are read directly and
+ * none of the probe_read helpers is needed.
  */
 import type { pt_regs } from '../contexts/tracing.ts';
 import type { Flags, Kernel, Reference } from '../layout.ts';

@@ -1,7 +1,8 @@
 /**
  * Room `bpf`: maps through which records go to user space and come from there, and stacks of calls.
  *
- * A newcomer would get wrong: a ring buffer has no keys and no values to the kernel. `value` says what user space decodes a record as.
+ * A newcomer would get wrong: a ring buffer has no keys and no values to the kernel. `value` says what user space decodes a record
+ * as.
  */
 import { BPF_F_MMAPABLE } from '../constants/maps.ts';
 import type { Layout } from '../layout.ts';

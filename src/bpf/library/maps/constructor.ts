@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: how the map constructors are made from their definitions.
  *
- * A newcomer would get wrong: what a constructor gives in user space is a description, frozen, from which types are inferred. The map
- * itself is made by the loader from the compiled object.
+ * A newcomer would get wrong: what a constructor gives in user space is a description, frozen, from which types are inferred. The
+ * map itself is made by the loader from the compiled object.
  */
 import type { MapDefinition } from '../definitions.ts';
 import type { Layout } from '../layout.ts';

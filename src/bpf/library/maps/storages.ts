@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: storage maps: values that lie beside a socket, a task, an inode or a cgroup and go with it.
  *
- * A newcomer would get wrong: they have no size, and the kernel wants BPF_F_NO_PREALLOC and BTF for them. Their key is an int that only
- * user space uses: a descriptor of the object.
+ * A newcomer would get wrong: they have no size, and the kernel wants BPF_F_NO_PREALLOC and BTF for them. Their key is an int that
+ * only user space uses: a descriptor of the object.
  */
 import { BPF_F_NO_PREALLOC } from '../../../kernel/bpf-abi.ts';
 import type { bpf_sock } from '../contexts/sockets.ts';

@@ -1,8 +1,9 @@
 /**
- * Room `bpf`: maps of values by key and by index, and queues: `export const blocked = hash({ key: u32, value: u64, maxEntries: 1000 })`. What a
- * program can do with each is in `types.ts`; what user space can do with it is the loader's matter.
+ * Room `bpf`: maps of values by key and by index, and queues: `export const blocked = hash({ key: u32, value: u64, maxEntries: 1000
+ * })`. What a program can do with each is in `types.ts`; what user space can do with it is the loader's matter.
  *
- * A newcomer would get wrong: `array` is a map when it is called with an object, and a type when it is called with (element, length).
+ * A newcomer would get wrong: `array` is a map when it is called with an object, and a type when it is called with (element,
+ * length).
  */
 import { BPF_F_NO_PREALLOC } from '../../../kernel/bpf-abi.ts';
 import type { ArrayLayout, Layout } from '../layout.ts';

@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: maps of things of the kernel's: programs, maps, devices, CPUs, sockets.
  *
- * A newcomer would get wrong: programs hardly ever write these. User space puts descriptors or indices in, and the program redirects to
- * what is there, goes on in it, or looks it up.
+ * A newcomer would get wrong: programs hardly ever write these. User space puts descriptors or indices in, and the program
+ * redirects to what is there, goes on in it, or looks it up.
  */
 import type { Layout } from '../layout.ts';
 import type { u32 } from '../numbers.ts';

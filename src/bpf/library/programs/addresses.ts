@@ -1,7 +1,8 @@
 /**
  * Room `bpf`: programs that see and change the addresses which processes of a cgroup bind, connect, send to and are told.
  *
- * A newcomer would get wrong: in getpeername, getsockname and recvmsg the program changes what the process is told, not what happens.
+ * A newcomer would get wrong: in getpeername, getsockname and recvmsg the program changes what the process is told, not what
+ * happens.
  */
 import { bpf_sock_addr } from '../contexts/messages.ts';
 import { direct, structContext } from './program.ts';

@@ -1,6 +1,6 @@
 /**
- * Room `bpf`: programs that are not attached to a hook: those that user space runs, those that take the place of a function of another program,
- * and tables of functions (struct_ops) such as TCP congestion controls.
+ * Room `bpf`: programs that are not attached to a hook: those that user space runs, those that take the place of a function of
+ * another program, and tables of functions (struct_ops) such as TCP congestion controls.
  *
  * A newcomer would get wrong: `structOps` makes a map, not a program. Its functions are programs, named after the object's fields.
  */

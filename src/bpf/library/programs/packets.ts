@@ -1,5 +1,6 @@
 /**
- * Room `bpf`: programs that see packets: XDP, tc and tcx, netkit, socket filters, lightweight tunnels, the flow dissector, netfilter.
+ * Room `bpf`: programs that see packets: XDP, tc and tcx, netkit, socket filters, lightweight tunnels, the flow dissector,
+ * netfilter.
  *
  * A newcomer would get wrong: `tc` and `tcxIngress` are the same program type. `tc` leaves the attaching to a qdisc (tc, libbpf's
  * bpf_tc_attach); `tcxIngress` and `tcxEgress` are links of the kernel's since 6.6 and need no qdisc.

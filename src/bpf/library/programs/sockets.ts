@@ -1,8 +1,9 @@
 /**
- * Room `bpf`: programs at sockets: messages and streams of sockets in maps, TCP's events, the choice of the socket that takes a packet.
+ * Room `bpf`: programs at sockets: messages and streams of sockets in maps, TCP's events, the choice of the socket that takes a
+ * packet.
  *
- * A newcomer would get wrong: sk_msg and sk_skb programs are attached to a map of sockets, not to a socket: they see the data of every
- * socket in it.
+ * A newcomer would get wrong: sk_msg and sk_skb programs are attached to a map of sockets, not to a socket: they see the data of
+ * every socket in it.
  */
 import { bpf_sk_lookup, bpf_sock_ops, sk_msg_md } from '../contexts/messages.ts';
 import { __sk_buff, sk_reuseport_md } from '../contexts/packets.ts';

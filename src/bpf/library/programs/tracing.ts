@@ -1,9 +1,9 @@
 /**
  * Room `bpf`: programs that watch: tracepoints, functions of the kernel and of processes, samples, iterators, and LSM hooks.
  *
- * A newcomer would get wrong: what a body is given depends on the hook that the string names, which TypeScript cannot know. Annotate the
- * parameters (`millrace bpf types` writes the declarations), or declare hooks once by adding to {@link TracepointContexts} and
- * {@link HookParameters}.
+ * A newcomer would get wrong: what a body is given depends on the hook that the string names, which TypeScript cannot know.
+ * Annotate the parameters (`millrace bpf types` writes the declarations), or declare hooks once by adding to {@link
+ * TracepointContexts} and {@link HookParameters}.
  */
 import { bpf_perf_event_data, bpf_raw_tracepoint_args, pt_regs } from '../contexts/tracing.ts';
 import type { ContextDefinition } from '../definitions.ts';
