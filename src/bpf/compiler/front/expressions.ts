@@ -13,7 +13,7 @@ import { arithmeticOperator, comparisonOperator, literalOf } from './constants.t
 import type { Exit, Frame, Label } from './frame.ts';
 import { temporary } from './initialise.ts';
 import { join, leave } from './join.ts';
-import { member } from './members.ts';
+import { member, memberOf } from './members.ts';
 import { load } from './memory.ts';
 import { bare, type Expression, type ExpressionOf } from './syntax.ts';
 import { computed, describe, known, type Operand } from './values.ts';
@@ -143,9 +143,10 @@ function coalesce(frame: Frame, node: ExpressionOf<'LogicalExpression'>): Operan
   const [present, absent] = [frame.label(), frame.label()];
   testPointer(frame, pointer, present, absent);
   const whenPresent = branchOf(frame, left, present, () => {
-    if (left.type !== 'OptionalMemberExpression') return { ...pointer, nullable: false, tests: null };
-    const whole = frame.value(left);
-    return whole;
+    const there = { ...pointer, nullable: false, tests: null };
+    return left === tested
+      ? there
+      : readOperand(frame, left, memberOf(frame, left as ExpressionOf<'OptionalMemberExpression'>, there));
   });
   const whenAbsent = branchOf(frame, node.right, absent, () => frame.value(node.right));
   return join(

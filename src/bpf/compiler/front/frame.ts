@@ -254,7 +254,7 @@ export class Frame {
   /** Gives a variable a new value. */
   write(node: Located, binding: Binding, operand: Operand): void {
     const { variable } = binding;
-    if (variable === null) refuse(node, `${binding.name} is a constant`, `declare it with let`);
+    if (variable === null) refuse(node, `${binding.name} is a constant`, 'use a variable of its own: let x = …');
     const { ir, shape } = variable;
     if (shape.kind === 'scalar') {
       if (operand.kind !== 'scalar') refuse(node, `${describe(operand)} is no number`, `${binding.name} holds numbers`);
@@ -345,6 +345,8 @@ export class Frame {
   /** The same of an operand. */
   scalarOf(node: Located, operand: Operand): Scalar {
     if (operand.kind === 'scalar') return operand;
+    // Where a statement was refused, its way through the function may lead nowhere.
+    if (operand.kind === 'void' && this.unit.errors.length > 0) refuseSilently();
     return refuse(node, `${describe(operand)} is no number`, this.#adviceOn(operand));
   }
 

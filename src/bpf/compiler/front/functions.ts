@@ -160,8 +160,11 @@ function crossingOf(frame: Frame, operand: Operand): Crossing {
   };
 }
 
+const isNullable = (frame: Frame, operand: Operand): boolean =>
+  operand.kind === 'pointer' && frame.nullness(operand) !== 'present';
+
 /** An argument as the subprogram sees it. */
-function parameterOperand(frame: Frame, operand: Operand, value: Value): Operand {
+function parameterOperand(frame: Frame, operand: Operand, value: Value, nullable: boolean): Operand {
   if (operand.kind === 'scalar') return computed(hostType(operand.type), value);
   if (operand.kind !== 'pointer') return operand;
   const { packet, type } = operand;
@@ -171,6 +174,7 @@ function parameterOperand(frame: Frame, operand: Operand, value: Value): Operand
     offset: 0,
     alignment: operand.offset === 0 ? operand.alignment : 1,
     core: type.kind === 'struct' && type.relocatable ? { struct: type, path: [] } : null,
+    nullable,
     tests: null,
     binding: null,
     packet: packet === null ? null : frame.packet,
@@ -242,7 +246,12 @@ function compileInstance(
     const operand = values[index];
     const value =
       operand !== undefined && crossings[index].type !== null ? builder.function.parameters[register++] : null;
-    const given = operand === undefined ? null : value === null ? operand : parameterOperand(inner, operand, value);
+    const given =
+      operand === undefined
+        ? null
+        : value === null
+          ? operand
+          : parameterOperand(inner, operand, value, isNullable(frame, operand));
     bindParameter(inner, parameter, given);
   }
   const exits = lowerBody(inner, entity.node);

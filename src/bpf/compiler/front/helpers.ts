@@ -117,7 +117,7 @@ function passMemory(passing: Passing, parameter: HelperParameter & { kind: 'memo
     values.push(operandOf(builder, convert(builder, frame.scalar(length), U64), 64));
     return;
   }
-  const operand = frame.expression(node);
+  const operand = frame.expression(node, passing.map?.entity.spec.value ?? null);
   if (operand.kind === 'null') {
     if (!parameter.nullable) refuse(node, `${parameter.name} cannot be null here`);
     values.push(builder.constant(0), builder.constant(0));

@@ -195,7 +195,6 @@ export function forOf(
   if (node.await) refuse(node, '“for await” is not supported', 'nothing waits in the kernel');
   const name = nameOf(node);
   const right = bare(node.right);
-  if (frame.assigned.has(name)) refuse(node.left, `${name} is assigned to in the loop`, 'use a while loop for that');
   if (isRange(frame, right)) {
     count(frame, node, counterOf(frame, right), names, (index) => {
       frame.bind(node.left, name, index);

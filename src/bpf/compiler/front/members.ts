@@ -119,7 +119,11 @@ function element(frame: Frame, node: AnyMember, pointer: Pointer): Operand {
 /** `object.name` or `object[index]`. */
 export function member(frame: Frame, node: AnyMember): Operand {
   if (node.object.type === 'Super') refuse(node, '“super” is not supported');
-  const object = frame.expression(bare(node.object));
+  return memberOf(frame, node, frame.expression(bare(node.object)));
+}
+
+/** The same of an object that has been evaluated. */
+export function memberOf(frame: Frame, node: AnyMember, object: Operand): Operand {
   if (node.property.type === 'PrivateName') refuse(node, 'private fields are not supported');
   const isNamed = !node.computed && node.property.type === 'Identifier';
   const name = node.property.type === 'Identifier' ? node.property.name : '';

@@ -103,7 +103,7 @@ export function lowerProgram(unit: Unit, program: ProgramEntity, rules: Rules): 
   const exits = lowerBody(frame, node);
   returnAll(frame, exits, (operand, place) => {
     if (operand.kind === 'void') {
-      if (definition.defaultResult === null) {
+      if (definition.defaultResult === null && unit.errors.length === 0) {
         unit.attempt(() => refuse(place, `${name} may end without a result here`, 'return a verdict in every case'));
       }
       return builder.constant(definition.defaultResult ?? 0);

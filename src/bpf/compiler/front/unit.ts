@@ -36,6 +36,9 @@ export type Evaluate = (unit: Unit, module: Module, name: string) => Operand;
 
 const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to;
 
+/** Where compilers put strings: loaders know it as read-only data without variables. */
+const STRINGS = '.rodata.str1.1';
+
 /** The bytes and variables of a data section, as they are declared. */
 class Section {
   readonly name: string;
@@ -49,7 +52,18 @@ class Section {
     this.readOnly = readOnly;
   }
 
-  add(name: string, initial: Uint8Array, alignment: number, type: Type | null): number {
+  add(name: string, initial: Uint8Array, type: Type): number {
+    const offset = this.#append(initial, 8);
+    this.variables.push({ name, offset, bytes: initial.length, type });
+    return offset;
+  }
+
+  /** Bytes that are no variable of the source. */
+  addUnnamed(initial: Uint8Array): number {
+    return this.#append(initial, 1);
+  }
+
+  #append(initial: Uint8Array, alignment: number): number {
     const offset = roundUp(this.#length, alignment);
     this.#length = offset + initial.length;
     if (this.#length > this.#bytes.length) {
@@ -58,7 +72,6 @@ class Section {
       this.#bytes = larger;
     }
     this.#bytes.set(initial, offset);
-    this.variables.push({ name, offset, bytes: initial.length, type });
     return offset;
   }
 
@@ -200,14 +213,14 @@ export class Unit {
   #section(name: string): Section {
     const known = this.#sections.get(name);
     if (known !== undefined) return known;
-    const section = new Section(name, name === '.rodata');
+    const section = new Section(name, name.startsWith('.rodata'));
     this.#sections.set(name, section);
     return section;
   }
 
   /** Puts a variable into a data section. */
   addGlobal(section: string, name: string, type: Type, initial: Uint8Array): GlobalEntity {
-    const offset = this.#section(section).add(name, initial, 8, type);
+    const offset = this.#section(section).add(name, initial, type);
     return { name, section, offset, type, writable: section !== '.rodata' };
   }
 
@@ -218,8 +231,8 @@ export class Unit {
     const bytes = new TextEncoder().encode(`${text}\0`);
     const name = `string_${this.#strings.size}`;
     const type: Type = { kind: 'array', element: U8, length: bytes.length };
-    const offset = this.#section('.rodata').add(name, bytes, 1, type);
-    const global: GlobalEntity = { name, section: '.rodata', offset, type, writable: false };
+    const offset = this.#section(STRINGS).addUnnamed(bytes);
+    const global: GlobalEntity = { name, section: STRINGS, offset, type, writable: false };
     this.#strings.set(text, global);
     return global;
   }
