@@ -4,13 +4,14 @@
  * A newcomer would get wrong: the second round starts from nothing. Registers of the first are forgotten, since code was added.
  */
 import { colour } from './colour.ts';
+import { findCosts, type Homes } from './costs.ts';
 import { hoist } from './hoist.ts';
 import { findInterference } from './interference.ts';
 import { Liveness } from './liveness.ts';
 import { findFrequencies } from './loops.ts';
 import { type MachineFunction, number, postorder } from './machine.ts';
 import { copyOperands, removeUnread } from './operands.ts';
-import { findCosts, spill } from './spill.ts';
+import { spill } from './spill.ts';
 
 /** Each round keeps more values in memory; a program that is not done after so many is an error of this compiler. */
 const ROUNDS_MAX = 40;
@@ -33,12 +34,12 @@ export function allocate(target: MachineFunction): Allocation {
   removeUnread(target);
   const liveness = new Liveness(target);
   copyOperands(target, liveness);
-  const temporary = new Set<number>();
+  const homes: Homes = { places: new Map(), visits: new Set(), temporary: new Set() };
   for (let round = 0; round < ROUNDS_MAX; round++) {
     const graph = findInterference(target, liveness);
-    const { of, spilled, representative } = colour(graph, findCosts(target, temporary));
+    const { of, spilled, representative } = colour(graph, findCosts(target, homes));
     if (spilled.length === 0) return { of, liveness };
-    liveness.remove(spill(target, spilled, representative, graph, temporary));
+    spill(target, spilled, representative, { graph, liveness, homes });
   }
   throw new Error(`${target.name}: no registers were found in ${ROUNDS_MAX} rounds`);
 }

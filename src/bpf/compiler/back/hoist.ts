@@ -5,10 +5,10 @@
  * in memory (`spill.ts`).
  */
 
+import { findRepeatable } from './costs.ts';
 import { findLoops } from './loops.ts';
 import type { MachineBlock, MachineFunction, MachineInstruction } from './machine.ts';
 import { successors, VIRTUAL } from './machine.ts';
-import { findRepeatable } from './spill.ts';
 
 /** Moves what can be made anywhere out of the outermost loop around it. */
 export function hoist(target: MachineFunction): void {

@@ -5,9 +5,9 @@
  * A newcomer would get wrong: the copy made here is meant to disappear. Where the operand is read no more, both become one register.
  */
 import * as abi from '../../../kernel/bpf-abi.ts';
+import { findRepeatable } from './costs.ts';
 import { forEachEndRead, forEachRead, type Liveness, LiveSet } from './liveness.ts';
 import { KIND, type MachineFunction, type MachineInstruction, moveOf, NONE, VIRTUAL } from './machine.ts';
-import { findRepeatable } from './spill.ts';
 
 const commutative: ReadonlySet<number> = new Set([abi.BPF_ADD, abi.BPF_MUL, abi.BPF_AND, abi.BPF_OR, abi.BPF_XOR]);
 

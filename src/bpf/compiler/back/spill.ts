@@ -3,208 +3,252 @@
  * addresses are made anew instead.
  *
  * A newcomer would get wrong: the verifier follows a value through the stack only where all 8 bytes are written and read at once at
- * an aligned place. So every spilled value takes 8 bytes, however small it is.
+ * an aligned place. So every spilled value takes 8 bytes, however small it is. And a visit lasts: what was fetched is used again until
+ * the next call. Only if that finds no register either, each use fetches for itself.
  */
 import * as abi from '../../../kernel/bpf-abi.ts';
+import { findRepeatable, type Homes, isFetch, isReturn } from './costs.ts';
 import type { Interference } from './interference.ts';
-import { forEachEndRead, forEachRead } from './liveness.ts';
+import type { Liveness } from './liveness.ts';
 import { FRAME, KIND, type MachineFunction, type MachineInstruction, machine, NONE, VIRTUAL } from './machine.ts';
 
 const LOAD = abi.BPF_LDX | abi.BPF_MEM | abi.BPF_DW;
 const STORE = abi.BPF_STX | abi.BPF_MEM | abi.BPF_DW;
+const STORE_IMMEDIATE = abi.BPF_ST | abi.BPF_MEM | abi.BPF_DW;
+const MOVE_IMMEDIATE = abi.BPF_ALU64 | abi.BPF_MOV | abi.BPF_K;
 const SPILL_BYTES = 8;
+/** Instructions between two uses over which a visit lasts. */
+const VISIT_MAX = 16;
 
-/** The only instruction that writes each register, if it can be repeated anywhere; undefined for others. */
-export function findRepeatable(target: MachineFunction): (MachineInstruction | undefined)[] {
-  const found: (MachineInstruction | undefined)[] = [];
-  const written = new Uint8Array(target.registers);
-  for (const { instructions } of target.blocks) {
-    for (const instruction of instructions) {
-      const { def, kind } = instruction;
-      if (def < VIRTUAL) continue;
-      const isRepeatable = kind === KIND.constant || kind === KIND.frame;
-      found[def] = written[def] === 0 && isRepeatable ? instruction : undefined;
-      written[def] = 1;
-    }
-  }
-  return found;
-}
-
-/** What it would cost to keep each register in memory: expected accesses. `temporary` ones cannot be. */
-export function findCosts(target: MachineFunction, temporary: ReadonlySet<number>): Float64Array {
-  const costs = new Float64Array(target.registers);
-  const repeatable = findRepeatable(target);
-  for (const block of target.blocks) {
-    const weight = block.frequency;
-    const read = (register: number): void => {
-      costs[register] += weight;
-    };
-    for (const instruction of block.instructions) {
-      forEachRead(instruction, read);
-      const { def } = instruction;
-      // A number that is made where it is used need not be made before.
-      if (def >= VIRTUAL) costs[def] += repeatable[def] === undefined ? weight : -weight / 2;
-    }
-    forEachEndRead(block, read);
-  }
-  for (const register of temporary) costs[register] = Number.POSITIVE_INFINITY;
-  return costs;
-}
-
-/**
- * Rewrites the function so that `spilled` live in memory, and adds the short-lived registers to `temporary`.
- * @returns every register that is gone: the spilled ones and those joined with them
- */
+/** Rewrites the function so that `spilled`, and what was joined with them, live in memory. */
 export function spill(
   target: MachineFunction,
   spilled: readonly number[],
   representative: (register: number) => number,
-  graph: Interference,
-  temporary: Set<number>,
-): number[] {
-  const members = new Set(spilled);
-  const groupOf = (register: number): number => {
-    if (register < VIRTUAL) return NONE;
-    const group = representative(register);
-    return members.has(group) ? group : NONE;
-  };
-  const spiller = new Spiller(target, groupOf, temporary);
-  const gone = spiller.place(spilled, graph);
+  context: { readonly graph: Interference; readonly liveness: Liveness; readonly homes: Homes },
+): void {
+  const { graph, liveness, homes } = context;
+  const spiller = new Spiller(target, homes);
+  liveness.remove(spiller.group(spilled, representative, graph));
   for (const block of target.blocks) {
-    block.instructions = block.instructions.flatMap((instruction) => spiller.rewrite(instruction));
+    const instructions = spiller.begin();
+    for (const instruction of block.instructions) spiller.rewrite(instruction);
+    block.instructions = instructions;
     const { end } = block;
-    if (end.kind !== 'branch') continue;
-    spiller.location = end.location;
-    const first = end.first;
-    end.first = spiller.fetch(first, block.instructions);
-    if (end.second !== NONE) {
-      end.second = end.second === first ? end.first : spiller.fetch(end.second, block.instructions);
+    if (end.kind === 'branch') {
+      spiller.location = end.location;
+      end.first = spiller.fetch(end.first);
+      end.second = spiller.fetch(end.second);
     }
+    spiller.forget();
   }
-  return gone;
+}
+
+/** A visit: a register that holds what a group has in memory. */
+interface Visit {
+  readonly register: number;
+  uses: number;
+  /** Where it was used last, in instructions written. */
+  last: number;
 }
 
 class Spiller {
   location: MachineInstruction['location'] = null;
   readonly #target: MachineFunction;
-  readonly #groupOf: (register: number) => number;
-  readonly #temporary: Set<number>;
-  readonly #repeatable: (MachineInstruction | undefined)[];
+  readonly #homes: Homes;
+  readonly #repeatable: readonly (MachineInstruction | undefined)[];
+  /** The group of each register; a group is named by one of its members. Registers without one stay. */
+  readonly #groups = new Map<number, number>();
+  /** Where each group lies; not for those that are made anew. */
   readonly #offsets = new Map<number, number>();
-  /** Groups of one register that is made anew for each use. */
-  readonly #repeated = new Set<number>();
+  readonly #visits = new Map<number, Visit>();
+  #written: MachineInstruction[] = [];
 
-  constructor(target: MachineFunction, groupOf: (register: number) => number, temporary: Set<number>) {
+  constructor(target: MachineFunction, homes: Homes) {
     this.#target = target;
-    this.#groupOf = groupOf;
-    this.#temporary = temporary;
+    this.#homes = homes;
     this.#repeatable = findRepeatable(target);
   }
 
   /**
-   * Gives each group a place in the frame; groups that are never in use at once share one.
-   * @returns the groups' members
+   * Forms groups of registers that share a place in memory.
+   * @returns all their members
    */
-  place(spilled: readonly number[], graph: Interference): number[] {
-    const all: number[] = [];
-    const sizes = new Map<number, number>();
-    const conflicts = new Map(spilled.map((group) => [group, new Set<number>()]));
+  group(spilled: readonly number[], representative: (register: number) => number, graph: Interference): number[] {
+    const chosen = new Set(spilled);
+    const names = new Map<number, number>();
     for (let register = VIRTUAL; register < graph.registers; register++) {
-      const group = this.#groupOf(register);
-      if (group === NONE) continue;
-      all.push(register);
-      sizes.set(group, (sizes.get(group) ?? 0) + 1);
+      const joined = representative(register);
+      if (!chosen.has(joined) || graph.present[register] === 0) continue;
+      // What can be made anew, and what lies in memory already, needs no place with those it was joined with.
+      const isAlone = this.#repeatable[register] !== undefined || this.#homes.places.has(register);
+      const name = isAlone ? register : (names.get(joined) ?? register);
+      if (!isAlone) names.set(joined, name);
+      this.#groups.set(register, name);
+    }
+    this.#place([...names.values()], graph);
+    return [...this.#groups.keys()];
+  }
+
+  /** Gives groups their places in the frame; those that are never in use at once share one. */
+  #place(groups: readonly number[], graph: Interference): void {
+    const conflicts = new Map(groups.map((group) => [group, new Set<number>()]));
+    for (const [register, group] of this.#groups) {
       for (const neighbour of graph.neighbours[register]) {
-        const other = this.#groupOf(neighbour);
-        if (other === NONE) continue;
+        const other = this.#groups.get(neighbour);
+        if (other === undefined) continue;
         conflicts.get(group)?.add(other);
         conflicts.get(other)?.add(group);
       }
     }
-    for (const [group, size] of sizes) {
-      // What was joined with others is written by copies, too.
-      if (size === 1 && this.#repeatable[group] !== undefined) this.#repeated.add(group);
-    }
     const places: number[][] = [];
     const base = Math.ceil(this.#target.frameBytes / SPILL_BYTES) * SPILL_BYTES;
-    for (const group of spilled) {
-      if (this.#repeated.has(group)) continue;
+    for (const group of groups) {
       let place = places.findIndex((others) => others.every((other) => conflicts.get(group)?.has(other) === false));
       if (place === -1) place = places.push([]) - 1;
       places[place].push(group);
       this.#offsets.set(group, -(base + (place + 1) * SPILL_BYTES));
     }
     if (places.length > 0) this.#target.frameBytes = base + places.length * SPILL_BYTES;
-    return all;
+    for (const [register, group] of this.#groups) {
+      const home = this.#homes.places.get(register);
+      if (home !== undefined && register === group) this.#offsets.set(group, home);
+    }
+  }
+
+  /** Begins a block; what is written goes into the list returned. */
+  begin(): MachineInstruction[] {
+    this.#written = [];
+    return this.#written;
+  }
+
+  /** Ends all visits. */
+  forget(): void {
+    for (const group of [...this.#visits.keys()]) this.#end(group);
+  }
+
+  /** Ends a visit. One of a single use could not be shorter, so it must find a register; a longer one may be split once more. */
+  #end(group: number): void {
+    const visit = this.#visits.get(group);
+    if (visit === undefined) return;
+    this.#visits.delete(group);
+    if (visit.uses < 2) {
+      this.#homes.temporary.add(visit.register);
+      return;
+    }
+    this.#homes.visits.add(visit.register);
+    const offset = this.#offsets.get(group);
+    if (offset !== undefined) this.#homes.places.set(visit.register, offset);
+  }
+
+  /** A new register that holds a group's value. What was a visit before is now fetched for each use. */
+  #visit(group: number): number {
+    const register = this.#target.registers++;
+    this.#target.names[register] = this.#target.names[group];
+    this.#end(group);
+    if (this.#homes.visits.has(group)) this.#homes.temporary.add(register);
+    else this.#visits.set(group, { register, uses: 1, last: this.#written.length });
+    return register;
+  }
+
+  #isMade(group: number): boolean {
+    return this.#repeatable[group] !== undefined;
   }
 
   #offsetOf(group: number): number {
     const offset = this.#offsets.get(group);
-    if (offset === undefined) throw new Error(`${this.#target.name}: a spilled register has no place`);
+    if (offset === undefined) throw new Error(`${this.#target.name}: a register in memory has no place`);
     return offset;
   }
 
-  #fresh(group: number): number {
-    const register = this.#target.registers++;
-    this.#target.names[register] = this.#target.names[group];
-    this.#temporary.add(register);
-    return register;
+  /** Puts a group's value into a register. */
+  #load(def: number, group: number): void {
+    const made = this.#repeatable[group];
+    const { location } = this;
+    const fields = { def, first: FRAME, offset: made === undefined ? this.#offsetOf(group) : 0 };
+    this.#written.push(made === undefined ? machine(KIND.load, LOAD, location, fields) : { ...made, def, location });
   }
 
-  /** Puts what `register` holds into `into`. */
-  #load(into: number, group: number): MachineInstruction {
-    const made = this.#repeated.has(group) ? this.#repeatable[group] : undefined;
-    if (made !== undefined) return { ...made, def: into, location: this.location };
-    const fields = { def: into, first: FRAME, offset: this.#offsetOf(group) };
-    return machine(KIND.load, LOAD, this.location, fields);
-  }
-
-  #store(group: number, second: number): MachineInstruction {
+  #store(group: number, second: number): void {
     const fields = { first: FRAME, second, offset: this.#offsetOf(group), removable: false };
-    return machine(KIND.store, STORE, this.location, fields);
+    this.#written.push(machine(KIND.store, STORE, this.location, fields));
   }
 
-  /** The register to read in place of `register`, filled by an instruction added to `before`. */
-  fetch(register: number, before: MachineInstruction[]): number {
-    const group = this.#groupOf(register);
-    if (group === NONE) return register;
-    const into = this.#fresh(group);
-    before.push(this.#load(into, group));
+  /** The register of a visit that still lasts. */
+  #held(group: number): number {
+    const visit = this.#visits.get(group);
+    if (visit === undefined) return NONE;
+    if (this.#written.length - visit.last > VISIT_MAX) {
+      this.#end(group);
+      return NONE;
+    }
+    visit.uses++;
+    visit.last = this.#written.length;
+    return visit.register;
+  }
+
+  /** The register to read in place of `register`, filled if it has to be. */
+  fetch(register: number): number {
+    const group = this.#groups.get(register);
+    if (group === undefined) return register;
+    const held = this.#held(group);
+    if (held !== NONE) return held;
+    const into = this.#visit(group);
+    this.#load(into, group);
     return into;
   }
 
-  rewrite(instruction: MachineInstruction): MachineInstruction[] {
+  rewrite(instruction: MachineInstruction): void {
     this.location = instruction.location;
-    const { kind, def, first } = instruction;
-    const written = this.#groupOf(def);
-    if (written !== NONE && this.#repeated.has(written)) return [];
+    const { kind, def, first, opcode, core } = instruction;
+    const into = this.#groups.get(def);
+    if (into !== undefined && (this.#isMade(into) || isFetch(instruction, this.#homes))) return;
+    if (this.#groups.has(instruction.second) && isReturn(instruction, this.#homes)) return;
     if (kind === KIND.move) {
-      const read = this.#groupOf(first);
-      if (read !== NONE && read === written) return [];
-      if (read !== NONE && written === NONE) return [this.#load(def, read)];
-      if (read === NONE && written !== NONE) return [this.#store(written, first)];
+      this.#copy(instruction, into, this.#groups.get(first));
+    } else if (into !== undefined && opcode === MOVE_IMMEDIATE && core === null) {
+      this.#end(into);
+      const fields = { first: FRAME, offset: this.#offsetOf(into), immediate: instruction.immediate, removable: false };
+      this.#written.push(machine(KIND.store, STORE_IMMEDIATE, this.location, fields));
+    } else {
+      this.#operate(instruction, into);
     }
-    return this.#access(instruction, written);
+    // Calls leave few registers, and visits shall not ask for those.
+    if (kind === KIND.call) this.forget();
   }
 
-  #access(instruction: MachineInstruction, written: number): MachineInstruction[] {
-    const before: MachineInstruction[] = [];
+  #copy(instruction: MachineInstruction, into: number | undefined, from: number | undefined): void {
+    const { def, first } = instruction;
+    if (into !== undefined && into === from) return;
+    if (into !== undefined) {
+      this.#end(into);
+      this.#store(into, this.fetch(first));
+      return;
+    }
+    const held = from === undefined ? first : this.#held(from);
+    if (from !== undefined && held === NONE) {
+      this.#load(def, from);
+      return;
+    }
+    instruction.first = held;
+    this.#written.push(instruction);
+  }
+
+  #operate(instruction: MachineInstruction, into: number | undefined): void {
     const { def, tied, first, second } = instruction;
-    const fetched = new Map<number, number>();
-    const fetch = (register: number): number => {
-      if (register === NONE) return NONE;
-      const known = fetched.get(register);
-      if (known !== undefined) return known;
-      const found = this.fetch(register, before);
-      fetched.set(register, found);
-      return found;
-    };
-    instruction.tied = fetch(tied);
-    instruction.first = fetch(first);
-    instruction.second = fetch(second);
-    if (written === NONE) return [...before, instruction];
-    // An operand that is overwritten and the result are one register already.
-    instruction.def = tied === def ? instruction.tied : this.#fresh(written);
-    return [...before, instruction, this.#store(written, instruction.def)];
+    instruction.tied = this.fetch(tied);
+    // One register that is named twice is one visit.
+    instruction.first = first === tied ? instruction.tied : this.fetch(first);
+    instruction.second = second === first ? instruction.first : this.fetch(second);
+    if (into === undefined) {
+      this.#written.push(instruction);
+      return;
+    }
+    // What is overwritten and the result are one register already.
+    instruction.def = tied === def ? instruction.tied : this.#visit(into);
+    this.#written.push(instruction);
+    const visit = this.#visits.get(into);
+    if (visit !== undefined && tied === def) visit.uses++;
+    this.#store(into, instruction.def);
   }
 }
