@@ -46,6 +46,7 @@ const task_struct = kernelStruct('task_struct', {
   real_parent: pointer(parent_struct),
 });
 type Task = Value<typeof task_struct>;
+const bpf_iter__task = kernelStruct('bpf_iter__task', { task: pointer(task_struct) });
 const file = kernelStruct('file', { f_flags: u32 });
 
 const Start = struct({ ns: u64, comm: array(u8, 16), lock: spinLock, runs: u32 });
@@ -115,8 +116,8 @@ export const guard = lsm('file_open', (opened: Value<typeof file>, result: i32) 
 
 export const fault = fmodRet('should_failslab', () => -12);
 
-export const tasks = iterator('task', (context: { readonly task: Task | null }) => {
-  const { task } = context;
+export const tasks = iterator('task', (context: Value<typeof bpf_iter__task>) => {
+  const task: Task | null = context.task;
   if (task !== null) print(`task ${task.pid}`);
   return 0;
 });

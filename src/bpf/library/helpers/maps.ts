@@ -58,12 +58,12 @@ export const bpf_map_pop_elem: <V extends Layout>(map: Holds<V>, into: Stored<V>
   give.i32,
 );
 
-/** Copies the next value and leaves it there; of a bloom filter, asks whether it may hold the value. */
+/** Copies the next value to `into` and leaves it there; of a bloom filter, asks whether it may hold the value. */
 export const bpf_map_peek_elem: <V extends Layout>(map: Holds<V>, into: Stored<V> | Value<V>) => i32 = helper(
   89,
   'bpf_map_peek_elem',
   '4.20',
-  [take.map('queue', 'stack', 'bloom_filter'), take.into],
+  [take.map('queue', 'stack', 'bloom_filter'), take.value],
   give.i32,
 );
 
