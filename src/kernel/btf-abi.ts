@@ -1,6 +1,6 @@
 /**
  * Room `kernel`: numbers of the BPF Type Format (include/uapi/linux/btf.h, Documentation/bpf/btf.rst) and of the relocation records in
- * `.BTF.ext` (enum bpf_core_relo_kind of include/uapi/linux/bpf.h). `test/kernel/headers.test.ts` pins them.
+ * `.BTF.ext` (enum bpf_core_relo_kind of include/uapi/linux/bpf.h). `test/bpf/object/abi.test.ts` pins them.
  *
  * A newcomer would get wrong: type 0 is void and has no record, so the first record of a table is type 1; in a split table it is
  * the one after the last of its base.

@@ -1,6 +1,6 @@
 /**
  * Room `kernel`: numbers of ELF as far as eBPF objects use it (elf(5), include/uapi/linux/elf.h), and the relocation types that LLVM
- * gave to eBPF (Documentation/bpf/llvm_reloc.rst).
+ * gave to eBPF (Documentation/bpf/llvm_reloc.rst). `test/bpf/object/abi.test.ts` pins them.
  *
  * A newcomer would get wrong: eBPF's relocations are REL, without an addend of their own: what is to be added lies in the bytes that
  * the relocation changes.

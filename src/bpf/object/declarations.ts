@@ -91,6 +91,9 @@ function namedStructs(type: Type, visit: (struct: StructType, isPointed: boolean
   }
 }
 
+const within = (names: ReadonlySet<string> | undefined, group: readonly string[]): Set<string> =>
+  new Set([...(names ?? [])].filter((name) => group.includes(name)));
+
 class Writer {
   /** Structs with fields, by name. */
   readonly #structs = new Map<string, StructType>();
@@ -117,23 +120,30 @@ class Writer {
   }
 
   text(): string {
-    const edges = new Map<string, Set<string>>();
+    const refersTo = new Map<string, Set<string>>();
+    const holds = new Map<string, Set<string>>();
     const opaque = new Set<string>();
     const note = (from: string | null, type: Type): void =>
-      namedStructs(type, ({ name }) => {
+      namedStructs(type, ({ name }, isPointed) => {
         if (!this.#structs.has(name)) opaque.add(name);
-        else if (from !== null) edges.get(from)?.add(name);
+        else if (from !== null) {
+          refersTo.get(from)?.add(name);
+          if (!isPointed) holds.get(from)?.add(name);
+        }
       });
     for (const [name, { fields }] of this.#structs) {
-      edges.set(name, new Set());
+      refersTo.set(name, new Set());
+      holds.set(name, new Set());
       for (const field of fields) note(name, field.type);
     }
     for (const type of this.#aliases.values()) note(null, type);
     const parts = [...opaque].sort().map((name) => this.#opaque(name));
-    for (const group of findGroups(edges)) {
-      const isCircle = group.length > 1 || edges.get(group[0])?.has(group[0]) === true;
+    for (const group of findGroups(refersTo)) {
+      const isCircle = group.length > 1 || refersTo.get(group[0])?.has(group[0]) === true;
       this.#group = new Set(isCircle ? group : []);
-      for (const name of group) parts.push(this.#struct(this.#structs.get(name) as StructType, isCircle));
+      // Within a circle, which pointers close, what holds another comes behind it.
+      const order = findGroups(new Map(group.map((name) => [name, within(holds.get(name), group)]))).flat();
+      for (const name of order) parts.push(this.#struct(this.#structs.get(name) as StructType, isCircle));
     }
     for (const [name, type] of this.#aliases) parts.push(`export const ${constName(name)} = ${this.#layout(type)};\n`);
     if (parts.length === 0) return '';
