@@ -37,7 +37,7 @@ export class VmQueue {
       if (flags !== BPF_EXIST) return -ERRNO.E2BIG;
       this.#values.shift();
     }
-    this.#values.push(value.slice());
+    this.#values.push(new Uint8Array(value));
     return 0;
   }
 
@@ -117,11 +117,11 @@ export class VmRingBuffer {
   /** Adds a record for which there is room. */
   put(record: Uint8Array): void {
     if (this.#listener !== null) {
-      this.#listener(record.slice());
+      this.#listener(new Uint8Array(record));
       return;
     }
     this.reserve(record.length);
-    this.#records.push(record.slice());
+    this.#records.push(new Uint8Array(record));
   }
 }
 

@@ -170,7 +170,7 @@ export class StructContext {
 /** A context of 64-bit arguments: raw and BTF tracepoints, fentry, LSM hooks. Memory is given as bytes. */
 export function argumentsContext(environment: Environment, values: readonly unknown[] | Uint8Array): Region {
   if (values instanceof Uint8Array) {
-    return environment.machine.space.add({ name: 'the context', bytes: values.slice(), writable: true });
+    return environment.machine.space.add({ name: 'the context', bytes: new Uint8Array(values), writable: true });
   }
   const guard = new ContextGuard();
   const bytes = new Uint8Array(Math.max(1, values.length) * 8);
