@@ -3,15 +3,21 @@
  * to bpf(2). Not exported as `millrace/bpf` yet: its surface belongs to the compiler's language, which is not there.
  */
 export { AssemblerError, assemble } from './assembler.ts';
+export { CaptureError, type Frame, readCapture, writePcap, writePcapng } from './capture/pcap.ts';
 export { disassemble, disassembleOne } from './disassembler.ts';
 export * from './instructions.ts';
 export { createMap, KernelMap, type MapSpec } from './loader/map.ts';
 export { loadProgram, Program, type ProgramSpec } from './loader/program.ts';
 export type { TestRunResult } from './loader/test-run.ts';
 export { reasonOf, VerifierError } from './loader/verifier.ts';
-export { VmFault } from './vm/fault.ts';
+export type { Effect } from './vm/environment.ts';
+export { type Place, VmFault } from './vm/fault.ts';
 export type { Helper, HelperCall } from './vm/helper-call.ts';
 export { helpersIn, type World } from './vm/helpers.ts';
 export { Machine, type MachineOptions } from './vm/machine.ts';
 export { VmMap, type VmMapSpec } from './vm/maps.ts';
+export { type InstantiateOptions, instantiate, type VmObject } from './vm/object.ts';
+export type { VmVariable } from './vm/object-maps.ts';
+export type { RunInput, RunResult, VmProgram } from './vm/object-program.ts';
+export type { VmObjectMap } from './vm/typed-map.ts';
 export { XdpMachine, type XdpResult } from './vm/xdp.ts';

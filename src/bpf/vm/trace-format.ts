@@ -1,6 +1,6 @@
 /**
- * Room `bpf`: the format of bpf_trace_printk and bpf_snprintf (bpf_bprintf_prepare in kernel/trace): %d %i %u %x %o with l or ll (and h, hh),
- * %p, %pK, %px, %pI4, %pI6, %s, %c, %%, a width and zeros before, - for the left.
+ * Room `bpf`: the format of bpf_trace_printk and bpf_snprintf (bpf_bprintf_prepare in kernel/trace): %d %i %u %x %o with l or ll
+ * (and h, hh), %p, %pK, %px, %pI4, %pI6, %s, %c, %%, a width and zeros before, - for the left.
  *
  * A newcomer would get wrong: without l a number is 32 bits wide, whatever the register holds.
  */
