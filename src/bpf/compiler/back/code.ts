@@ -53,7 +53,7 @@ export class Code {
   #made = new Map<string, number>();
 
   constructor(name: string, values: number, slots: ReadonlyMap<StackSlot, number>, frameBytes: number) {
-    this.result = { name, blocks: [], registers: FRAME + 1, names: [], frameBytes };
+    this.result = { name, blocks: [], registers: FRAME + 1, names: [], slotBytes: frameBytes, frameBytes };
     this.#registers = new Int32Array(values).fill(NONE);
     this.#slots = slots;
     this.block = this.newBlock();

@@ -5,8 +5,6 @@
  * A newcomer would get wrong: a conditional jump costs the same taken or not; only a jump that stands alone is a whole instruction of
  * waste. So it does not matter which side of a branch comes next, as long as one of them does.
  */
-import * as abi from '../../../kernel/bpf-abi.ts';
-import { evaluateCondition } from '../passes/evaluate.ts';
 import type { Allocation } from './allocate.ts';
 import { findFrequencies } from './loops.ts';
 import {
@@ -15,11 +13,11 @@ import {
   type MachineBlock,
   type MachineFunction,
   type MachineInstruction,
-  NONE,
   postorder,
   successors,
   VIRTUAL,
 } from './machine.ts';
+import { polish } from './polish.ts';
 
 /** Instructions up to which a block is repeated in the place of a jump to it. */
 const REPEATED_MAX = 6;
@@ -35,9 +33,10 @@ export function layOut(target: MachineFunction, allocation: Allocation): void {
   for (let round = 0; round < ROUNDS_MAX; round++) {
     order(target);
     if (!repeatShort(target, lengthOf)) break;
-    answerKnown(target, allocation);
     skipEmpty(target, lengthOf);
   }
+  polish(target, allocation);
+  skipEmpty(target, lengthOf);
   order(target);
   shareEnds(target, allocation);
 }
@@ -141,22 +140,6 @@ function fallsOf(target: MachineFunction): { readonly from: MachineBlock; readon
     if (inverse[end.condition] !== undefined) add(end.whenTrue, (frequency * end.whenTrue.frequency) / total / 2);
   }
   return falls.sort((a, b) => b.weight - a.weight);
-}
-
-/** Settles branches on a number that the block itself has just made, as at the first test of a loop. */
-function answerKnown(target: MachineFunction, allocation: Allocation): void {
-  for (const block of target.blocks) {
-    const { end } = block;
-    if (end.kind !== 'branch' || end.second !== NONE) continue;
-    const register = allocation.of[end.first];
-    const made = block.instructions.findLast((one) => {
-      if ((one.writes & (1 << register)) !== 0) return true;
-      return one.def !== NONE && allocation.of[one.def] === register && !isIdle(one, allocation);
-    });
-    if (made === undefined || made.opcode !== (abi.BPF_ALU64 | abi.BPF_MOV | abi.BPF_K) || made.core !== null) continue;
-    const holds = evaluateCondition(end.condition, end.bits, BigInt(made.immediate), BigInt(end.immediate));
-    block.end = { kind: 'jump', location: end.location, target: holds ? end.whenTrue : end.whenFalse };
-  }
 }
 
 /** Lets branches to equal blocks that end the function lead to one of them. Nothing more is executed, and the program is shorter. */

@@ -105,6 +105,8 @@ export interface MachineFunction {
   registers: number;
   /** Variables of the source by virtual register. */
   readonly names: (string | undefined)[];
+  /** Bytes of the frame that slots take. */
+  readonly slotBytes: number;
   /** Bytes of the frame in use: slots, then spilled values below them. */
   frameBytes: number;
 }
