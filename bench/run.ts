@@ -8,11 +8,12 @@
  *   npm run bench -- idle --write-docs             puts the table into docs/benchmarks.md as well
  *   npm run bench -- --write-docs                  the tables of all results kept, measuring nothing
  *
- * The benchmarks are http, static, proxy, echo and idle. Raw data is kept in bench/results/NAME.json. How it is measured and
+ * The benchmarks are http, static, proxy, echo, idle and bpf. Raw data is kept in bench/results/NAME.json. How it is measured and
  * what to mind stands in docs/benchmarks.md. Exit code 1: something failed, be it one contestant that is installed.
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
+import { bpf } from './bpf.ts';
 import { echo } from './echo.ts';
 import { http } from './http.ts';
 import { idle } from './idle.ts';
@@ -24,7 +25,7 @@ import { keep, markdown, writeDocs } from './support/report.ts';
 import { judge, type Result } from './support/result.ts';
 import { Session } from './support/session.ts';
 
-const benchmarks: readonly Benchmark[] = [http, staticFiles, proxy, echo, idle];
+const benchmarks: readonly Benchmark[] = [http, staticFiles, proxy, echo, idle, bpf];
 const names = benchmarks.map(({ name }) => name).join(', ');
 
 interface CommandLine {
@@ -71,9 +72,12 @@ function readCommandLine(): CommandLine {
   };
 }
 
-function requireMachine(): void {
-  if (availableParallelism() < 2) throw new Error('a benchmark needs two cores: one for the server, one for the load');
-  for (const program of ['taskset', 'wrk', 'cc']) {
+const serverPrograms = ['taskset', 'wrk', 'cc'];
+
+function requireMachine({ programs = serverPrograms }: Benchmark): void {
+  if (programs === serverPrograms && availableParallelism() < 2)
+    throw new Error('a benchmark needs two cores: one for the server, one for the load');
+  for (const program of programs) {
     if (findProgram(program) === null) throw new Error(`${program} is not installed`);
   }
 }
@@ -103,7 +107,7 @@ async function measure(benchmark: Benchmark, options: Options): Promise<{ result
 try {
   const commandLine = readCommandLine();
   if (commandLine.benchmark !== null) {
-    requireMachine();
+    requireMachine(commandLine.benchmark);
     const { result, failed } = await measure(commandLine.benchmark, commandLine.options);
     if (!commandLine.options.quick) keep(result);
     console.log(commandLine.json ? JSON.stringify(result, null, 1) : markdown(result));

@@ -26,6 +26,8 @@ export interface Findings {
 export interface Benchmark {
   readonly name: string;
   readonly title: string;
+  /** What must be installed; what drives servers unless told. */
+  readonly programs?: readonly string[];
   readonly columns: readonly MetricColumn[];
   readonly goals: readonly Goal[];
   measure(session: Session, options: Options): Promise<Findings>;

@@ -20,7 +20,7 @@ export type MapContent = ReadonlyMap<string, Uint8Array>;
 /** What a case may do before the first run. */
 export interface Setup {
   set(map: string, key: Uint8Array, value: Uint8Array): void;
-  /** Puts a listening TCP socket into a map; in the VM, which has no sockets, the map stays empty. */
+  /** Puts a listening TCP socket into a map; in the VM something stands for it. */
   listen(map: string, key: Uint8Array): void;
   /** Gives a global variable a value. */
   assign(variable: string, value: number | bigint): void;
@@ -39,6 +39,8 @@ export interface SuiteCase {
   readonly inputs: () => readonly Input[];
   /** Maps whose content is compared in the end. */
   readonly observed?: readonly string[];
+  /** Ring buffers whose records are compared in the end. */
+  readonly records?: readonly string[];
   /** Global variables whose values are compared in the end. */
   readonly globals?: readonly string[];
   /** Bytes of values, from and to, that hold times. */

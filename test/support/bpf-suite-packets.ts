@@ -301,7 +301,7 @@ export const packetCases: readonly SuiteCase[] = [
     },
     observed: ['closed'],
   }),
-  xdp({ name: 'packet-sampler', program: 'packetSampler', globals: ['seen', 'lost'] }),
+  xdp({ name: 'packet-sampler', program: 'packetSampler', records: ['samples'], globals: ['seen', 'lost'] }),
   xdp({
     name: 'heavy-hitters',
     program: 'heavyHitters',
@@ -335,6 +335,6 @@ export const packetCases: readonly SuiteCase[] = [
     ],
     globals: ['clamped'],
   }),
-  buffer({ name: 'event-builder', program: 'eventBuilder', globals: ['number'] }),
+  buffer({ name: 'event-builder', program: 'eventBuilder', records: ['events'], globals: ['number'] }),
   buffer({ name: 'egress-quota', program: 'egressQuota', observed: ['usages'] }),
 ];

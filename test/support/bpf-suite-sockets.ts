@@ -210,6 +210,9 @@ export const socketCases: readonly SuiteCase[] = [
     name: 'reuseport-steering',
     program: 'reuseportSteering',
     kernel: false,
+    prepare: (setup) => {
+      for (let worker = 0; worker < 3; worker++) setup.listen('sockets', bytes(le32(worker)));
+    },
     inputs: datagrams,
     observed: ['chosen'],
   },

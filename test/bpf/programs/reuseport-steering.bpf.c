@@ -22,7 +22,7 @@ struct {
 struct datagram {
 	struct udphdr udp;
 	__u8 worker;
-};
+} __attribute__((packed));
 
 SEC("sk_reuseport")
 int reuseport_steering(struct sk_reuseport_md *context)
