@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The entry of the command line. It keeps to what old Nodes know too, so that they get a sentence instead of a syntax error.
 import { existsSync } from 'node:fs';
+import module from 'node:module';
 
 const major = Number(process.versions.node.split('.')[0]);
 
@@ -11,6 +12,8 @@ function run() {
 }
 
 if (major >= 24) {
+  // Compiled code is kept in the temporary folder (NODE_COMPILE_CACHE names another place): a command then starts in half the time.
+  module.enableCompileCache();
   run();
 } else {
   process.stderr.write(

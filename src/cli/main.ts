@@ -3,7 +3,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { up } from './up.ts';
+import { addBpf } from './bpf/command.ts';
+import type { UpOptions } from './up.ts';
 
 const ENGINES = ['auto', 'io_uring', 'epoll', 'epoll-level', 'poll', 'select'];
 
@@ -36,6 +37,52 @@ function demonstrationPorts(value: string): { readonly port: number; readonly ad
   return { port, adminPort };
 }
 
+const TRACE_EXAMPLES = `
+Examples:
+  millrace trace tcp:tcp_retransmit_skb --by daddr,dport        which peers lose segments
+  millrace trace sched:sched_switch --by next_comm --interval 1s
+  millrace trace syscalls:sys_enter_write --histogram count     how large writes are
+  millrace trace skb:kfree_skb --where 'event.protocol === 2048' --stacks
+  millrace trace -e "on('raw_syscalls:sys_enter', () => start(tid()));
+                     on('raw_syscalls:sys_exit', () => histogram(elapsed(tid())))"
+  millrace trace --list 'tcp:*'                                 the events; of one alone, its fields
+
+Needs root, or CAP_BPF, CAP_PERFMON and a readable tracefs.`;
+
+function milliseconds(value: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m)$/.exec(value);
+  const factor = { ms: 1, s: 1000, m: 60_000 }[match?.[2] ?? ''] ?? 0;
+  const found = Math.round(Number(match?.[1]) * factor);
+  if (!(found >= 1 && found <= 2 ** 31 - 1))
+    throw new InvalidArgumentError('a time such as 500ms, 5s or 2m is allowed');
+  return found;
+}
+
+function rows(value: string): number {
+  const count = Number(value);
+  if (!Number.isInteger(count) || count < 1) throw new InvalidArgumentError('a whole number above 0 is allowed');
+  return count;
+}
+
+function addTrace(program: Command): void {
+  program
+    .command('trace')
+    .description('see what the kernel does: counts, histograms and stacks of its events')
+    .argument('[event]', 'a tracepoint: subsystem:event')
+    .option('-e, --script <script>', "a script: on('subsystem:event', (event) => count(event.field))")
+    .option('--by <fields>', 'count by these fields, or comm(), pid(), tid(), uid(), cpu()')
+    .option('--histogram <field>', 'the values of a field, by powers of two')
+    .option('--stacks', 'the kernel’s stacks that lead there')
+    .option('--where <condition>', 'only events for which this holds, in TypeScript: event.dport === 443')
+    .option('--interval <time>', 'print the tables so often, not only at the end', milliseconds)
+    .option('--duration <time>', 'end by itself', milliseconds)
+    .option('--top <rows>', 'so many rows of each table', rows, 20)
+    .option('--list [pattern]', 'list events; with one that matches, its fields')
+    .option('--json', 'machine-readable lines on standard output')
+    .addHelpText('after', TRACE_EXAMPLES)
+    .action(async (event, options) => (await import('./trace.ts')).trace(event, options));
+}
+
 /** @param argv the arguments without node and script */
 export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('millrace')
@@ -56,6 +103,8 @@ export async function main(argv: readonly string[]): Promise<void> {
         .argParser(demonstrationPorts),
     )
     .addHelpText('after', EXAMPLES)
-    .action(up);
+    .action(async (options: UpOptions) => (await import('./up.ts')).up(options));
+  addTrace(program);
+  addBpf(program);
   await program.parseAsync(argv as string[], { from: 'user' });
 }

@@ -45,6 +45,8 @@ export const SYS = {
   unlink: 87,
   prctl: 157,
   setrlimit: 160,
+  mount: 165,
+  umount2: 166,
   gettid: 186,
   sched_setaffinity: 203,
   epoll_wait: 232,
