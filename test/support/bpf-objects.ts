@@ -86,3 +86,16 @@ export function askAbout(object: Uint8Array, command: string, ...args: string[])
     return stdout;
   });
 }
+
+/** What loading with libbpf from a C program needs. */
+export const libbpfSkip: string | false =
+  bpftoolSkip || needs('cc') || (existsSync('/usr/include/bpf/libbpf.h') ? false : 'libbpf-dev is not installed');
+
+/** Loads an object with libbpf and gives what one of its programs gives for 64 bytes of zeros. @throws Error with libbpf's words */
+export function runWithLibbpf(object: Uint8Array, program: string): number {
+  return inFolder((folder) => {
+    const loader = join(folder, 'loader');
+    execFileSync('cc', ['-o', loader, join(fixtures, 'loader.c'), '-lbpf']);
+    return Number(askAbout(object, loader, 'OBJECT', program));
+  });
+}

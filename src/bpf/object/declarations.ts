@@ -157,8 +157,8 @@ class Writer {
   }
 
   #opaque(name: string): string {
-    const of = this.#use('kernelStruct');
-    return `/** Only pointed to here. For its fields: millrace bpf types ${name} */\nexport const ${constName(name)} = ${of}('${name}', {});\n`;
+    const comment = `/** Only pointed to here. For its fields: millrace bpf types ${name} */\n`;
+    return `${comment}export const ${constName(name)} = ${this.#use('kernelStruct')}('${name}', {});\n`;
   }
 
   #struct(type: StructType, isCircle: boolean): string {
@@ -166,7 +166,8 @@ class Writer {
     const fields = this.#fields(type.fields, '  ');
     const call = `${this.#use('kernelStruct')}('${type.name}', {${fields === '' ? '' : `\n${fields}`}})`;
     const value = `export type ${name} = ${this.#use('type Value')}<typeof ${name}>;\n`;
-    const comment = `/** ${type.union ? 'union' : 'struct'} ${type.name}, ${type.bytes} bytes in the kernel that this was written from. */\n`;
+    const what = `${type.union ? 'union' : 'struct'} ${type.name}`;
+    const comment = `/** ${what}, ${type.bytes} bytes in the kernel that this was written from. */\n`;
     if (!isCircle) return `${comment}export const ${name} = ${call};\n${value}`;
     const holder = interfaceName(type.name);
     const members = type.fields.map((field) => `  ${field.name}: ${this.#value(field.type)};\n`).join('');

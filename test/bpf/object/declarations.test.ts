@@ -127,7 +127,7 @@ test('TypeScript takes the declarations of large kernel structs', { skip: noKern
       [compiler, ...options.split(' '), ...types, join(folder, 'kernel.ts')],
       {
         encoding: 'utf8',
-      cwd: folder,
+        cwd: folder,
       },
     );
     assert.equal(stdout, '');

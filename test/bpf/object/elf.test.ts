@@ -10,7 +10,16 @@ import { kindOfSection } from '../../../src/bpf/object/elf/program-sections.ts';
 import { readElf } from '../../../src/bpf/object/elf/read.ts';
 import { writeElf } from '../../../src/bpf/object/elf/write.ts';
 import type { FunctionSpec, MapSpec, ObjectSpec } from '../../../src/bpf/object/spec.ts';
-import { askAbout, bpftoolSkip, clangSkip, compileFixture, loadWithBpftool, needs } from '../../support/bpf-objects.ts';
+import {
+  askAbout,
+  bpftoolSkip,
+  clangSkip,
+  compileFixture,
+  libbpfSkip,
+  loadWithBpftool,
+  needs,
+  runWithLibbpf,
+} from '../../support/bpf-objects.ts';
 import { randomSource } from '../../support/random.ts';
 
 function functionOf(spec: ObjectSpec, name: string): FunctionSpec {
@@ -64,7 +73,13 @@ test('clang’s programs and functions are read with what they refer to', { skip
   ]);
   assert.deepEqual(related('add'), ['call twice 0']);
   assert.deepEqual(related('second').slice(-3), ['data .kconfig 0', 'data .kconfig 4', 'data .kconfig 8']);
-  assert.deepEqual(related('third'), ['map events 0', 'data .rodata 16', 'kernelSymbol schedule 0', 'call twice 0']);
+  assert.deepEqual(related('third'), [
+    'map events 0',
+    'data .rodata 16',
+    'kernelSymbol schedule 0',
+    'data .bss 0',
+    'call twice 0',
+  ]);
   assert.deepEqual(related('fourth'), ['kernelFunction bpf_rcu_read_lock 0', 'kernelFunction bpf_rcu_read_unlock 0']);
   assert.deepEqual(
     functionOf(spec, 'third').core.map(({ access, kind }) => [
@@ -257,4 +272,11 @@ test('a reference to what the object does not have is refused when written', () 
     btf: null,
   };
   assert.throws(() => writeElf(spec), /\.text refers to nowhere/);
+});
+
+test('a C program with libbpf loads and runs what we write', { skip: libbpfSkip }, () => {
+  const object = compileFixture('everything');
+  // limit is 7, so that the second of numbers' last three is taken: twice(3) + 10 steps of the callback + start.
+  assert.equal(runWithLibbpf(object, 'first'), 21);
+  assert.equal(runWithLibbpf(writeElf(readElf(object)), 'first'), 21);
 });

@@ -30,7 +30,7 @@ import {
   VOID,
 } from '../../../src/bpf/types.ts';
 import { BPF_CALL, BPF_JMP, BPF_LDX, BPF_MEM, BPF_W } from '../../../src/kernel/bpf-abi.ts';
-import { askAbout, bpftoolSkip, loadWithBpftool, needs } from '../../support/bpf-objects.ts';
+import { askAbout, bpftoolSkip, libbpfSkip, loadWithBpftool, needs, runWithLibbpf } from '../../support/bpf-objects.ts';
 
 const flow = layOut('Flow', [
   { name: 'source', type: BE32 },
@@ -291,6 +291,16 @@ test('bpftool loads it, makes a skeleton of it and shows its types', { skip: bpf
   const skeleton = askAbout(object, 'bpftool', 'gen', 'skeleton', 'OBJECT', 'name', 'drop');
   for (const name of ['flows', 'outer', 'limit', 'seen']) assert.ok(skeleton.includes(name), name);
   assert.match(askAbout(object, 'bpftool', 'btf', 'dump', 'file', 'OBJECT', 'format', 'c'), /__be32 source;/);
+});
+
+test('libbpf loads and runs it', { skip: libbpfSkip }, () => {
+  const [filter, half] = functions;
+  const answers = {
+    ...filter,
+    instructions: [...filter.instructions.slice(0, 9), moveImmediate(1, 84), ...filter.instructions.slice(9)],
+  };
+  const relocations = filter.relocations.map((one) => (one.kind === 'call' ? { ...one, index: 10 } : one));
+  assert.equal(runWithLibbpf(writeElf(objectOf(front, [{ ...answers, relocations }, half])), 'filter'), 42);
 });
 
 test('struct_ops are written as libbpf takes them', { skip: needs('bpftool') }, () => {

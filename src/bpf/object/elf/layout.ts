@@ -94,11 +94,26 @@ export function layOutObject(spec: ObjectSpec): Layout {
       ...maps.symbols,
       ...operations.symbols,
       ...variableSymbols(spec),
-      { name: '_license', type: STT_OBJECT, binding: STB_GLOBAL, section: 'license', value: 0, size: licence.length },
+      {
+        name: licenseName(spec.btf),
+        type: STT_OBJECT,
+        binding: STB_GLOBAL,
+        section: 'license',
+        value: 0,
+        size: licence.length,
+      },
       ...externSymbols(spec),
     ],
     ext: code.ext(),
   };
+}
+
+/** libbpf wants a symbol for each variable that BTF names, so that one that C's source gave a name keeps it. */
+function licenseName(btf: Btf | null): string {
+  const [id] = btf?.byName('license', 'datasec') ?? [];
+  const type = id === undefined ? null : btf?.type(id);
+  const place = type?.kind === 'datasec' ? type.places[0] : undefined;
+  return btf === null || place === undefined ? '_license' : btf.nameOf(place.type);
 }
 
 /** Functions behind each other in their sections. */
