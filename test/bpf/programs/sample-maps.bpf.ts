@@ -75,7 +75,7 @@ function count(flow: Flow, length: u32): void {
 }
 
 export const observe = tc((context) => {
-  const flow = local(Flow, { source: context.remote_ip4, port: 80 });
+  const flow = local(Flow, { source: context.hash, port: 80 });
   count(flow, context.len);
   seen.value += 1n;
   total.value.packets += 1n;

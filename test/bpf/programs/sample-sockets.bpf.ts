@@ -20,6 +20,7 @@ import {
   cgroupConnect4,
   cgroupDevice,
   cgroupGetsockopt,
+  cgroupSetsockopt,
   cgroupSkbEgress,
   cgroupSockCreate,
   cgroupSysctl,
@@ -114,9 +115,14 @@ export const egress = cgroupSkbEgress((context) => {
 });
 
 export const option = cgroupGetsockopt((context) => {
-  const mark = local(u32, 5);
-  bpf_setsockopt(context, SOL_SOCKET, SO_MARK, mark);
   context.retval = 0;
+  return context.optlen > 0 ? 1 : 0;
+});
+
+export const mark = cgroupSetsockopt((context) => {
+  const value = local(u32, 5);
+  bpf_setsockopt(context.sk, SOL_SOCKET, SO_MARK, value);
+  context.optlen = -1;
   return 1;
 });
 
@@ -129,7 +135,7 @@ export const device = cgroupDevice((context) => (context.major === 1 ? 1 : 0));
 
 export const route = tc((context) => {
   const question = local(bpf_fib_lookup_struct, { family: AF_INET, ifindex: context.ingress_ifindex });
-  question.ipv4_dst = context.remote_ip4;
+  question.ipv4_dst = 0x0a000001;
   return bpf_fib_lookup(context, question, 0) === 0 ? TC_ACT_OK : 2;
 });
 

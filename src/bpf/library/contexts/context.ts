@@ -13,11 +13,17 @@ import { define } from '../registry.ts';
 import { layOutOverlaid, type Overlaid } from '../structs.ts';
 
 declare const writes: unique symbol;
+declare const contextName: unique symbol;
 declare const packetPointer: unique symbol;
 
 /** A pointer into the packet. `packet()` and `packetLength()` take the whole context; a program hardly needs this one. */
 export interface PacketPointer {
   readonly [packetPointer]: 'packet' | 'packetEnd';
+}
+
+/** Marks what only the kernel gives: the context of a program, by the name of its struct. */
+export interface Context<Name extends string> {
+  readonly [contextName]: Name;
 }
 
 /** A field that the program may write. */
@@ -81,11 +87,11 @@ export interface ContextLayout<T> extends StructLayout<T> {
 }
 
 /** A context by the kernel's name for it. */
-export function context<F extends Fields>(
-  name: string,
+export function context<N extends string, F extends Fields>(
+  name: N,
   fields: F,
   overlaid: Overlaid = {},
-): ContextLayout<ContextValue<F>> {
+): ContextLayout<ContextValue<F> & Context<N>> {
   const struct = layOutOverlaid(name, fields, overlaid);
   const names = Object.keys(fields);
   const found = names.flatMap((field) => {
@@ -97,6 +103,6 @@ export function context<F extends Fields>(
     pointers: Object.fromEntries(found),
     writable: names.filter((field) => writable.has(fields[field])),
   };
-  const made = layout<ContextValue<F>, StructType>(struct, struct.bytes);
+  const made = layout<ContextValue<F> & Context<N>, StructType>(struct, struct.bytes);
   return define(Object.freeze({ ...made, context: parts }), { kind: 'type', name, type: struct });
 }

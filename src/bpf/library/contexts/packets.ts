@@ -9,6 +9,7 @@ import type { Value } from '../layout.ts';
 import { be16, be32, u8, u32, u64 } from '../numbers.ts';
 import { arrayOf as array } from '../structs.ts';
 import {
+  type Context,
   context,
   mayPointTo,
   mayWrite,
@@ -86,8 +87,32 @@ export const __sk_buff = context('__sk_buff', {
   hwtstamp: u64,
 });
 
-/** Helpers that take an skb take it from any program that has one, whether or not it may read the bytes directly. */
-export type SocketBuffer = Omit<__sk_buff, 'data' | 'data_end' | 'data_meta' | 'flow_keys'>;
+/** What helpers of packets take: the context of any program that has an skb, whatever it may read of it. */
+export type AnyBuffer = Context<'__sk_buff'>;
+
+/** Addresses and ports, which only programs at sockets may read. */
+type SocketFields = 'family' | 'remote_ip4' | 'local_ip4' | 'remote_ip6' | 'local_ip6' | 'remote_port' | 'local_port';
+
+/** A buffer without some fields, of which some may be written. */
+type Part<Hidden extends keyof __sk_buff, Writes extends keyof __sk_buff> = {
+  readonly [N in Exclude<keyof __sk_buff, Hidden | Writes>]: __sk_buff[N];
+} & Pick<__sk_buff, Writes>;
+
+type TcWrites = 'mark' | 'tc_index' | 'priority' | 'cb' | 'tc_classid' | 'tstamp' | 'queue_mapping';
+type SocketHides = 'tc_classid' | 'data_meta' | 'wire_len' | 'flow_keys';
+
+/** What tc, tcx and netkit programs see of a packet. */
+export type TcBuffer = Part<SocketFields | 'flow_keys', TcWrites>;
+/** What cgroup programs see of a packet, which begins with its IP header. */
+export type CgroupBuffer = Part<SocketHides, 'mark' | 'priority' | 'cb' | 'tstamp'>;
+/** What programs of streams (sk_skb) see of the data. */
+export type StreamBuffer = Part<SocketHides | 'tstamp' | 'hwtstamp', 'tc_index' | 'priority'>;
+/** What programs on routes (lightweight tunnels) see of a packet. */
+export type TunnelBuffer = Part<SocketHides | SocketFields | 'tstamp' | 'hwtstamp', 'mark' | 'priority' | 'cb'>;
+/** What socket filters see of a packet: its bytes by helpers alone. */
+export type SocketBuffer = Part<SocketHides | SocketFields | 'tstamp' | 'hwtstamp' | 'data' | 'data_end', 'cb'>;
+/** What the flow dissector's program sees. */
+export type DissectorBuffer = Pick<__sk_buff, 'data' | 'data_end' | 'flow_keys'> & AnyBuffer;
 
 /** A datagram or SYN for which a socket of a reuseport group is chosen. The packet begins with the TCP or UDP header. */
 export type sk_reuseport_md = Value<typeof sk_reuseport_md>;

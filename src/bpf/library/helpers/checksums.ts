@@ -4,14 +4,14 @@
  * A newcomer would get wrong: checksums are sums of what lies in memory. `bpf_l3_csum_replace` wants the old and the new value as
  * they lie there, in network order; what a header's field gives is in the host's order, so pass `swap16(…)` or `swap32(…)` of it.
  */
-import type { SocketBuffer } from '../contexts/packets.ts';
+import type { AnyBuffer } from '../contexts/packets.ts';
 import type { bpf_sock } from '../contexts/sockets.ts';
 import type { Flags } from '../layout.ts';
 import type { i32, i64, u32 } from '../numbers.ts';
 import { GPL, give, helper, MOVES, take } from './helper.ts';
 
 /** Corrects the IP checksum at `offset` for a value of 2 or 4 bytes that changed; `size` 0: `to` is a difference of bpf_csum_diff. */
-export const bpf_l3_csum_replace: (context: SocketBuffer, offset: u32, from: Flags, to: Flags, size: Flags) => i32 =
+export const bpf_l3_csum_replace: (context: AnyBuffer, offset: u32, from: Flags, to: Flags, size: Flags) => i32 =
   helper(
     10,
     'bpf_l3_csum_replace',
@@ -22,7 +22,7 @@ export const bpf_l3_csum_replace: (context: SocketBuffer, offset: u32, from: Fla
   );
 
 /** The same for TCP and UDP. In `flags` the size, BPF_F_PSEUDO_HDR (the value is an address), BPF_F_MARK_MANGLED_0, BPF_F_MARK_ENFORCE. */
-export const bpf_l4_csum_replace: (context: SocketBuffer, offset: u32, from: Flags, to: Flags, flags: Flags) => i32 =
+export const bpf_l4_csum_replace: (context: AnyBuffer, offset: u32, from: Flags, to: Flags, flags: Flags) => i32 =
   helper(
     11,
     'bpf_l4_csum_replace',
@@ -42,7 +42,7 @@ export const bpf_csum_diff: (from: object | null, to: object | null, seed: Flags
 );
 
 /** Adds to the packet's checksum where the device computed one. Gives it, or -ENOTSUPP. */
-export const bpf_csum_update: (context: SocketBuffer, sum: u32) => i64 = helper(
+export const bpf_csum_update: (context: AnyBuffer, sum: u32) => i64 = helper(
   40,
   'bpf_csum_update',
   '4.9',
@@ -51,7 +51,7 @@ export const bpf_csum_update: (context: SocketBuffer, sum: u32) => i64 = helper(
 );
 
 /** How many checksums were verified: BPF_CSUM_LEVEL_QUERY, _INC, _DEC, _RESET. */
-export const bpf_csum_level: (context: SocketBuffer, level: Flags) => i32 = helper(
+export const bpf_csum_level: (context: AnyBuffer, level: Flags) => i32 = helper(
   135,
   'bpf_csum_level',
   '5.8',

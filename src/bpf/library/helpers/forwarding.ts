@@ -4,7 +4,7 @@
  * A newcomer would get wrong: a redirect happens when the program returns. The helper only notes where to, and gives the verdict
  * that must be returned.
  */
-import type { SocketBuffer, xdp_md } from '../contexts/packets.ts';
+import type { AnyBuffer, xdp_md } from '../contexts/packets.ts';
 import type { Flags, Layout, Reference } from '../layout.ts';
 import type { BpfMap } from '../maps/types.ts';
 import type { i32, u32, u64 } from '../numbers.ts';
@@ -48,7 +48,7 @@ export const bpf_redirect_peer: (ifindex: u32, flags?: Flags) => i32 = helper(
 );
 
 /** Sends a copy of the packet out of another interface and goes on with the packet. */
-export const bpf_clone_redirect: (context: SocketBuffer, ifindex: u32, flags?: Flags) => i32 = helper(
+export const bpf_clone_redirect: (context: AnyBuffer, ifindex: u32, flags?: Flags) => i32 = helper(
   13,
   'bpf_clone_redirect',
   '4.2',
@@ -58,12 +58,12 @@ export const bpf_clone_redirect: (context: SocketBuffer, ifindex: u32, flags?: F
 );
 
 /** Asks the routing and neighbour tables where a packet goes. Gives BPF_FIB_LKUP_RET_*, and fills in what it found. */
-export const bpf_fib_lookup: (context: SocketBuffer | xdp_md, question: bpf_fib_lookup_struct, flags: Flags) => i32 =
+export const bpf_fib_lookup: (context: AnyBuffer | xdp_md, question: bpf_fib_lookup_struct, flags: Flags) => i32 =
   helper(69, 'bpf_fib_lookup', '4.18', [take.context, take.memory('question'), take.u32('flags')], give.i32, GPL);
 
 /** Tells whether the packet and `change` bytes more fit an interface (0: its own). `length`: bytes to check or 0; then the MTU. */
 export const bpf_check_mtu: (
-  context: SocketBuffer | xdp_md,
+  context: AnyBuffer | xdp_md,
   ifindex: u32,
   length: Reference<u32>,
   change: i32,
@@ -135,7 +135,7 @@ export const bpf_xdp_store_bytes: (context: xdp_md, offset: u32, from: object) =
 );
 
 /** Puts a header in front of the packet: BPF_LWT_ENCAP_SEG6, BPF_LWT_ENCAP_SEG6_INLINE or BPF_LWT_ENCAP_IP. */
-export const bpf_lwt_push_encap: (context: SocketBuffer, type: u32, header: object) => i32 = helper(
+export const bpf_lwt_push_encap: (context: AnyBuffer, type: u32, header: object) => i32 = helper(
   73,
   'bpf_lwt_push_encap',
   '4.18',
@@ -145,7 +145,7 @@ export const bpf_lwt_push_encap: (context: SocketBuffer, type: u32, header: obje
 );
 
 /** Writes into the outermost segment routing header: flags, tag and TLVs alone. */
-export const bpf_lwt_seg6_store_bytes: (context: SocketBuffer, offset: u32, from: object) => i32 = helper(
+export const bpf_lwt_seg6_store_bytes: (context: AnyBuffer, offset: u32, from: object) => i32 = helper(
   74,
   'bpf_lwt_seg6_store_bytes',
   '4.18',
@@ -155,7 +155,7 @@ export const bpf_lwt_seg6_store_bytes: (context: SocketBuffer, offset: u32, from
 );
 
 /** Makes room for TLVs in the outermost segment routing header, or takes it away. */
-export const bpf_lwt_seg6_adjust_srh: (context: SocketBuffer, offset: u32, delta: i32) => i32 = helper(
+export const bpf_lwt_seg6_adjust_srh: (context: AnyBuffer, offset: u32, delta: i32) => i32 = helper(
   75,
   'bpf_lwt_seg6_adjust_srh',
   '4.18',
@@ -165,7 +165,7 @@ export const bpf_lwt_seg6_adjust_srh: (context: SocketBuffer, offset: u32, delta
 );
 
 /** Does what a segment routing function does (SEG6_LOCAL_ACTION_END_X and kin). */
-export const bpf_lwt_seg6_action: (context: SocketBuffer, action: u32, parameter: object) => i32 = helper(
+export const bpf_lwt_seg6_action: (context: AnyBuffer, action: u32, parameter: object) => i32 = helper(
   76,
   'bpf_lwt_seg6_action',
   '4.18',

@@ -5,7 +5,7 @@
  * SK_PASS or SK_DROP.
  */
 import type { bpf_sock_ops, bpf_sysctl, sk_msg_md } from '../contexts/messages.ts';
-import type { SocketBuffer, sk_reuseport_md } from '../contexts/packets.ts';
+import type { AnyBuffer, sk_reuseport_md } from '../contexts/packets.ts';
 import type { Flags, Layout, Value } from '../layout.ts';
 import type { BpfMap } from '../maps/types.ts';
 import type { i32, u32 } from '../numbers.ts';
@@ -38,7 +38,7 @@ export const bpf_sock_hash_update: <K extends Layout>(
 );
 
 /** Hands the data to a socket of a socketMap: to its egress, or its ingress with BPF_F_INGRESS. */
-export const bpf_sk_redirect_map: (context: SocketBuffer, map: SocketsByIndex, key: u32, flags: Flags) => i32 = helper(
+export const bpf_sk_redirect_map: (context: AnyBuffer, map: SocketsByIndex, key: u32, flags: Flags) => i32 = helper(
   52,
   'bpf_sk_redirect_map',
   '4.14',
@@ -48,7 +48,7 @@ export const bpf_sk_redirect_map: (context: SocketBuffer, map: SocketsByIndex, k
 
 /** The same for a socketHash. */
 export const bpf_sk_redirect_hash: <K extends Layout>(
-  context: SocketBuffer,
+  context: AnyBuffer,
   map: Sockets<K>,
   key: Value<K>,
   flags: Flags,

@@ -4,7 +4,7 @@
  * A newcomer would get wrong: `packet()` reaches what lies in one piece alone, often no more than the headers. `bpf_skb_pull_data`
  * makes more of it so; `bpf_skb_load_bytes` copies from anywhere.
  */
-import type { SocketBuffer, sk_reuseport_md } from '../contexts/packets.ts';
+import type { AnyBuffer, sk_reuseport_md } from '../contexts/packets.ts';
 import type { Flags } from '../layout.ts';
 import type { BpfMap } from '../maps/types.ts';
 import type { i32, u16, u32, u64 } from '../numbers.ts';
@@ -12,7 +12,7 @@ import type { bpf_tunnel_key, bpf_xfrm_state } from '../uapi-structs.ts';
 import { give, helper, MOVES, take } from './helper.ts';
 
 /** Copies out of the packet, wherever the bytes lie. -EFAULT where it ends before. */
-export const bpf_skb_load_bytes: (context: SocketBuffer | sk_reuseport_md, offset: u32, into: object) => i32 = helper(
+export const bpf_skb_load_bytes: (context: AnyBuffer | sk_reuseport_md, offset: u32, into: object) => i32 = helper(
   26,
   'bpf_skb_load_bytes',
   '4.5',
@@ -22,7 +22,7 @@ export const bpf_skb_load_bytes: (context: SocketBuffer | sk_reuseport_md, offse
 
 /** The same from the beginning of the link header (BPF_HDR_START_MAC) or the network header (BPF_HDR_START_NET). */
 export const bpf_skb_load_bytes_relative: (
-  context: SocketBuffer | sk_reuseport_md,
+  context: AnyBuffer | sk_reuseport_md,
   offset: u32,
   into: object,
   start: u32,
@@ -35,7 +35,7 @@ export const bpf_skb_load_bytes_relative: (
 );
 
 /** Copies into the packet. BPF_F_RECOMPUTE_CSUM, BPF_F_INVALIDATE_HASH. */
-export const bpf_skb_store_bytes: (context: SocketBuffer, offset: u32, from: object, flags?: Flags) => i32 = helper(
+export const bpf_skb_store_bytes: (context: AnyBuffer, offset: u32, from: object, flags?: Flags) => i32 = helper(
   9,
   'bpf_skb_store_bytes',
   '4.1',
@@ -45,7 +45,7 @@ export const bpf_skb_store_bytes: (context: SocketBuffer, offset: u32, from: obj
 );
 
 /** Makes the first `length` bytes (0: all that is linear) lie in one piece and writable. */
-export const bpf_skb_pull_data: (context: SocketBuffer, length: u32) => i32 = helper(
+export const bpf_skb_pull_data: (context: AnyBuffer, length: u32) => i32 = helper(
   39,
   'bpf_skb_pull_data',
   '4.9',
@@ -55,7 +55,7 @@ export const bpf_skb_pull_data: (context: SocketBuffer, length: u32) => i32 = he
 );
 
 /** Cuts the packet or makes it longer, to `length` bytes. */
-export const bpf_skb_change_tail: (context: SocketBuffer, length: u32, flags?: Flags) => i32 = helper(
+export const bpf_skb_change_tail: (context: AnyBuffer, length: u32, flags?: Flags) => i32 = helper(
   38,
   'bpf_skb_change_tail',
   '4.9',
@@ -65,7 +65,7 @@ export const bpf_skb_change_tail: (context: SocketBuffer, length: u32, flags?: F
 );
 
 /** Makes room in front, for a link header on a device that has none. */
-export const bpf_skb_change_head: (context: SocketBuffer, length: u32, flags?: Flags) => i32 = helper(
+export const bpf_skb_change_head: (context: AnyBuffer, length: u32, flags?: Flags) => i32 = helper(
   43,
   'bpf_skb_change_head',
   '4.10',
@@ -75,7 +75,7 @@ export const bpf_skb_change_head: (context: SocketBuffer, length: u32, flags?: F
 );
 
 /** Makes room behind the network header (BPF_ADJ_ROOM_NET) or the link header (BPF_ADJ_ROOM_MAC), or takes it away. */
-export const bpf_skb_adjust_room: (context: SocketBuffer, change: i32, mode: u32, flags?: Flags) => i32 = helper(
+export const bpf_skb_adjust_room: (context: AnyBuffer, change: i32, mode: u32, flags?: Flags) => i32 = helper(
   50,
   'bpf_skb_adjust_room',
   '4.13',
@@ -85,7 +85,7 @@ export const bpf_skb_adjust_room: (context: SocketBuffer, change: i32, mode: u32
 );
 
 /** Makes an IPv4 packet one of IPv6 or the reverse; the program writes the header. `protocol` in network order: swap16(ETH_P_IPV6). */
-export const bpf_skb_change_proto: (context: SocketBuffer, protocol: u16, flags?: Flags) => i32 = helper(
+export const bpf_skb_change_proto: (context: AnyBuffer, protocol: u16, flags?: Flags) => i32 = helper(
   31,
   'bpf_skb_change_proto',
   '4.8',
@@ -95,7 +95,7 @@ export const bpf_skb_change_proto: (context: SocketBuffer, protocol: u16, flags?
 );
 
 /** Sets for whom the packet is: PACKET_HOST and kin. */
-export const bpf_skb_change_type: (context: SocketBuffer, type: u32) => i32 = helper(
+export const bpf_skb_change_type: (context: AnyBuffer, type: u32) => i32 = helper(
   32,
   'bpf_skb_change_type',
   '4.8',
@@ -104,7 +104,7 @@ export const bpf_skb_change_type: (context: SocketBuffer, type: u32) => i32 = he
 );
 
 /** Puts a VLAN tag on. `protocol` in network order: swap16(ETH_P_8021Q). */
-export const bpf_skb_vlan_push: (context: SocketBuffer, protocol: u16, control: u16) => i32 = helper(
+export const bpf_skb_vlan_push: (context: AnyBuffer, protocol: u16, control: u16) => i32 = helper(
   18,
   'bpf_skb_vlan_push',
   '4.3',
@@ -114,7 +114,7 @@ export const bpf_skb_vlan_push: (context: SocketBuffer, protocol: u16, control: 
 );
 
 /** Takes the outer VLAN tag off. */
-export const bpf_skb_vlan_pop: (context: SocketBuffer) => i32 = helper(
+export const bpf_skb_vlan_pop: (context: AnyBuffer) => i32 = helper(
   19,
   'bpf_skb_vlan_pop',
   '4.3',
@@ -124,7 +124,7 @@ export const bpf_skb_vlan_pop: (context: SocketBuffer) => i32 = helper(
 );
 
 /** The packet's hash of addresses and ports, computed where it is missing. */
-export const bpf_get_hash_recalc: (context: SocketBuffer) => u32 = helper(
+export const bpf_get_hash_recalc: (context: AnyBuffer) => u32 = helper(
   34,
   'bpf_get_hash_recalc',
   '4.8',
@@ -133,7 +133,7 @@ export const bpf_get_hash_recalc: (context: SocketBuffer) => u32 = helper(
 );
 
 /** Forgets the packet's hash; the next who asks computes it. */
-export const bpf_set_hash_invalid: (context: SocketBuffer) => void = helper(
+export const bpf_set_hash_invalid: (context: AnyBuffer) => void = helper(
   41,
   'bpf_set_hash_invalid',
   '4.9',
@@ -142,7 +142,7 @@ export const bpf_set_hash_invalid: (context: SocketBuffer) => void = helper(
 );
 
 /** Sets the packet's hash. */
-export const bpf_set_hash: (context: SocketBuffer, hash: u32) => i32 = helper(
+export const bpf_set_hash: (context: AnyBuffer, hash: u32) => i32 = helper(
   48,
   'bpf_set_hash',
   '4.13',
@@ -151,7 +151,7 @@ export const bpf_set_hash: (context: SocketBuffer, hash: u32) => i32 = helper(
 );
 
 /** Sets the packet's delivery time and of what clock it is (BPF_SKB_TSTAMP_*). */
-export const bpf_skb_set_tstamp: (context: SocketBuffer, nanoseconds: u64, type: u32) => i32 = helper(
+export const bpf_skb_set_tstamp: (context: AnyBuffer, nanoseconds: u64, type: u32) => i32 = helper(
   192,
   'bpf_skb_set_tstamp',
   '5.18',
@@ -160,7 +160,7 @@ export const bpf_skb_set_tstamp: (context: SocketBuffer, nanoseconds: u64, type:
 );
 
 /** Marks congestion in the IP header. 1 where it is marked, 0 where the transport does not take marks. */
-export const bpf_skb_ecn_set_ce: (context: SocketBuffer) => i32 = helper(
+export const bpf_skb_ecn_set_ce: (context: AnyBuffer) => i32 = helper(
   97,
   'bpf_skb_ecn_set_ce',
   '5.1',
@@ -169,7 +169,7 @@ export const bpf_skb_ecn_set_ce: (context: SocketBuffer) => i32 = helper(
 );
 
 /** The realm of the packet's route, 0 for none. */
-export const bpf_get_route_realm: (context: SocketBuffer) => u32 = helper(
+export const bpf_get_route_realm: (context: AnyBuffer) => u32 = helper(
   24,
   'bpf_get_route_realm',
   '4.4',
@@ -178,7 +178,7 @@ export const bpf_get_route_realm: (context: SocketBuffer) => u32 = helper(
 );
 
 /** The net_cls class of the task that sends the packet (cgroup v1). */
-export const bpf_get_cgroup_classid: (context: SocketBuffer) => u32 = helper(
+export const bpf_get_cgroup_classid: (context: AnyBuffer) => u32 = helper(
   17,
   'bpf_get_cgroup_classid',
   '4.3',
@@ -187,7 +187,7 @@ export const bpf_get_cgroup_classid: (context: SocketBuffer) => u32 = helper(
 );
 
 /** The net_cls class of the packet's socket (cgroup v1). */
-export const bpf_skb_cgroup_classid: (context: SocketBuffer) => u64 = helper(
+export const bpf_skb_cgroup_classid: (context: AnyBuffer) => u64 = helper(
   151,
   'bpf_skb_cgroup_classid',
   '5.10',
@@ -196,7 +196,7 @@ export const bpf_skb_cgroup_classid: (context: SocketBuffer) => u64 = helper(
 );
 
 /** The id of the cgroup (v2) of the packet's socket. */
-export const bpf_skb_cgroup_id: (context: SocketBuffer) => u64 = helper(
+export const bpf_skb_cgroup_id: (context: AnyBuffer) => u64 = helper(
   79,
   'bpf_skb_cgroup_id',
   '4.18',
@@ -205,7 +205,7 @@ export const bpf_skb_cgroup_id: (context: SocketBuffer) => u64 = helper(
 );
 
 /** The id of that cgroup's ancestor at a level; 0 is the root. */
-export const bpf_skb_ancestor_cgroup_id: (context: SocketBuffer, level: i32) => u64 = helper(
+export const bpf_skb_ancestor_cgroup_id: (context: AnyBuffer, level: i32) => u64 = helper(
   83,
   'bpf_skb_ancestor_cgroup_id',
   '4.19',
@@ -214,7 +214,7 @@ export const bpf_skb_ancestor_cgroup_id: (context: SocketBuffer, level: i32) => 
 );
 
 /** 1 where the packet's socket is in the cgroup that the map has at `index`, or below; 0 elsewhere. */
-export const bpf_skb_under_cgroup: (context: SocketBuffer, map: BpfMap<'cgroup_array'>, index: u32) => i32 = helper(
+export const bpf_skb_under_cgroup: (context: AnyBuffer, map: BpfMap<'cgroup_array'>, index: u32) => i32 = helper(
   33,
   'bpf_skb_under_cgroup',
   '4.8',
@@ -223,7 +223,7 @@ export const bpf_skb_under_cgroup: (context: SocketBuffer, map: BpfMap<'cgroup_a
 );
 
 /** The user of the packet's socket; 65534 where there is none. */
-export const bpf_get_socket_uid: (context: SocketBuffer) => u32 = helper(
+export const bpf_get_socket_uid: (context: AnyBuffer) => u32 = helper(
   47,
   'bpf_get_socket_uid',
   '4.12',
@@ -232,7 +232,7 @@ export const bpf_get_socket_uid: (context: SocketBuffer) => u32 = helper(
 );
 
 /** What the tunnel device knew of the packet: addresses, identifier. BPF_F_TUNINFO_IPV6, BPF_F_TUNINFO_FLAGS. */
-export const bpf_skb_get_tunnel_key: (context: SocketBuffer, into: bpf_tunnel_key, flags?: Flags) => i32 = helper(
+export const bpf_skb_get_tunnel_key: (context: AnyBuffer, into: bpf_tunnel_key, flags?: Flags) => i32 = helper(
   20,
   'bpf_skb_get_tunnel_key',
   '4.3',
@@ -241,7 +241,7 @@ export const bpf_skb_get_tunnel_key: (context: SocketBuffer, into: bpf_tunnel_ke
 );
 
 /** Tells the tunnel device what to put around the packet. */
-export const bpf_skb_set_tunnel_key: (context: SocketBuffer, key: bpf_tunnel_key, flags?: Flags) => i32 = helper(
+export const bpf_skb_set_tunnel_key: (context: AnyBuffer, key: bpf_tunnel_key, flags?: Flags) => i32 = helper(
   21,
   'bpf_skb_set_tunnel_key',
   '4.3',
@@ -250,7 +250,7 @@ export const bpf_skb_set_tunnel_key: (context: SocketBuffer, key: bpf_tunnel_key
 );
 
 /** The options of the tunnel's header (Geneve, VXLAN-GBP). Gives their length. */
-export const bpf_skb_get_tunnel_opt: (context: SocketBuffer, into: object) => i32 = helper(
+export const bpf_skb_get_tunnel_opt: (context: AnyBuffer, into: object) => i32 = helper(
   29,
   'bpf_skb_get_tunnel_opt',
   '4.6',
@@ -259,7 +259,7 @@ export const bpf_skb_get_tunnel_opt: (context: SocketBuffer, into: object) => i3
 );
 
 /** Sets the options of the tunnel's header. */
-export const bpf_skb_set_tunnel_opt: (context: SocketBuffer, options: object) => i32 = helper(
+export const bpf_skb_set_tunnel_opt: (context: AnyBuffer, options: object) => i32 = helper(
   30,
   'bpf_skb_set_tunnel_opt',
   '4.6',
@@ -268,7 +268,7 @@ export const bpf_skb_set_tunnel_opt: (context: SocketBuffer, options: object) =>
 );
 
 /** The IPsec state at `index` by which the packet came. */
-export const bpf_skb_get_xfrm_state: (context: SocketBuffer, index: u32, into: bpf_xfrm_state, flags?: Flags) => i32 =
+export const bpf_skb_get_xfrm_state: (context: AnyBuffer, index: u32, into: bpf_xfrm_state, flags?: Flags) => i32 =
   helper(
     66,
     'bpf_skb_get_xfrm_state',

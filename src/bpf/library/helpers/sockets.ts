@@ -5,13 +5,13 @@
  * every way out; the verifier insists. One from a context is not.
  */
 import type { bpf_sk_lookup, bpf_sock_addr, bpf_sock_ops } from '../contexts/messages.ts';
-import type { SocketBuffer, xdp_md } from '../contexts/packets.ts';
+import type { AnyBuffer, xdp_md } from '../contexts/packets.ts';
 import type { bpf_sock, bpf_tcp_sock_struct, SocketTuple4, SocketTuple6 } from '../contexts/sockets.ts';
 import type { Flags, Kernel } from '../layout.ts';
 import type { i32, u32, u64 } from '../numbers.ts';
 import { give, helper, take } from './helper.ts';
 
-type Asks = SocketBuffer | xdp_md | bpf_sock_addr | bpf_sk_lookup;
+type Asks = AnyBuffer | xdp_md | bpf_sock_addr | bpf_sk_lookup;
 type Tuple = SocketTuple4 | SocketTuple6;
 type AnySocket = bpf_sock | Kernel<'sock'> | Kernel<'sock_common'>;
 
@@ -79,8 +79,13 @@ export const bpf_get_listener_sock: (socket: bpf_sock) => bpf_sock | null = help
 );
 
 /** Lets this socket take the packet (tc ingress), or answers a look-up with it (sk_lookup; null takes the choice back). */
-export const bpf_sk_assign: (context: SocketBuffer | bpf_sk_lookup, socket: bpf_sock | null, flags: Flags) => i32 =
-  helper(124, 'bpf_sk_assign', '5.7', [take.context, take.maybePointer('socket'), take.u64('flags')], give.i32);
+export const bpf_sk_assign: (context: AnyBuffer | bpf_sk_lookup, socket: bpf_sock | null, flags: Flags) => i32 = helper(
+  124,
+  'bpf_sk_assign',
+  '5.7',
+  [take.context, take.maybePointer('socket'), take.u64('flags')],
+  give.i32,
+);
 
 /** A number that belongs to the socket for as long as it lives; 0 where there is none. */
 export const bpf_get_socket_cookie: (of: object) => u64 = helper(

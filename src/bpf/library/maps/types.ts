@@ -5,7 +5,7 @@
  * A newcomer would get wrong: what `lookup` gives lies in the map. Writing to it changes the map at once, for every CPU.
  */
 import type { bpf_sock_ops, sk_msg_md } from '../contexts/messages.ts';
-import type { SocketBuffer, sk_reuseport_md } from '../contexts/packets.ts';
+import type { AnyBuffer, sk_reuseport_md } from '../contexts/packets.ts';
 import type { bpf_sock, bpf_xdp_sock } from '../contexts/sockets.ts';
 import type { Flags, Kernel, Layout, Stored, Value } from '../layout.ts';
 import type { i32, i64, u32, u64 } from '../numbers.ts';
@@ -151,7 +151,7 @@ export interface SocketsMap<K extends Layout, T extends string> extends BpfMap<T
   /** Puts the socket of a sockops program's context. */
   add(context: bpf_sock_ops, key: Value<K>, flags: Flags): i32;
   /** In sk_skb programs: to that socket's egress, or its ingress with BPF_F_INGRESS. Gives SK_PASS or SK_DROP. */
-  redirect(context: SocketBuffer, key: Value<K>, flags: Flags): i32;
+  redirect(context: AnyBuffer, key: Value<K>, flags: Flags): i32;
   /** The same in sk_msg programs. */
   redirectMessage(context: sk_msg_md, key: Value<K>, flags: Flags): i32;
   /** In sk_reuseport programs: this socket takes the packet. */
@@ -195,7 +195,7 @@ export interface CgroupLocalStorageMap<T extends string, K extends Layout, V ext
 
 export interface CgroupArrayMap extends BpfMap<'cgroup_array', Layout<u32>, Layout<u32>> {
   /** 1 where the packet's socket is in the cgroup at `index` or below, 0 elsewhere. */
-  holds(context: SocketBuffer, index: u32): i32;
+  holds(context: AnyBuffer, index: u32): i32;
   /** The same for the current task. */
   holdsCurrentTask(index: u32): i32;
 }

@@ -4,11 +4,11 @@
  * A newcomer would get wrong: 1 allows and 0 refuses (the caller gets EPERM, or what `bpf_set_retval` says).
  */
 import { bpf_cgroup_dev_ctx, bpf_sockopt, bpf_sysctl } from '../contexts/messages.ts';
-import { __sk_buff } from '../contexts/packets.ts';
+import { __sk_buff, type CgroupBuffer } from '../contexts/packets.ts';
 import { bpf_sock } from '../contexts/sockets.ts';
 import { direct, structContext } from './program.ts';
 
-const buffer = structContext(__sk_buff);
+const buffer = structContext(__sk_buff, ['mark', 'priority', 'cb', 'tstamp']);
 const socket = structContext(bpf_sock);
 const option = structContext(bpf_sockopt);
 
@@ -16,7 +16,7 @@ const option = structContext(bpf_sockopt);
 const verdicts = [0, 1];
 
 /** On what sockets of the cgroup receive; the packet begins with its IP header. */
-export const cgroupSkbIngress = direct<'cgroupSkbIngress', __sk_buff>(
+export const cgroupSkbIngress = direct<'cgroupSkbIngress', CgroupBuffer>(
   {
     name: 'cgroupSkbIngress',
     type: 'cgroup_skb',
@@ -28,7 +28,7 @@ export const cgroupSkbIngress = direct<'cgroupSkbIngress', __sk_buff>(
 );
 
 /** On what they send. 2 drops and 3 passes with congestion notified. */
-export const cgroupSkbEgress = direct<'cgroupSkbEgress', __sk_buff>(
+export const cgroupSkbEgress = direct<'cgroupSkbEgress', CgroupBuffer>(
   {
     name: 'cgroupSkbEgress',
     type: 'cgroup_skb',

@@ -37,11 +37,11 @@ function describe<N extends string>(definition: ProgramDefinition, hook: N, targ
   return Object.freeze({ kind: 'program', hook, type, attachType, target });
 }
 
-/** What a context is, from its layout. */
-export const structContext = (layout: ContextLayout<unknown>): ContextDefinition => ({
-  kind: 'struct',
-  struct: layout.context,
-});
+/** What a context is, from its layout; `writable` where this kind of program may write fewer of the fields than the layout says. */
+export const structContext = (
+  { context }: ContextLayout<unknown>,
+  writable: readonly string[] = context.writable,
+): ContextDefinition => ({ kind: 'struct', struct: { ...context, writable } });
 
 /** `xdp((context) => …)`. */
 export type Direct<N extends string, C, R> = (body: (context: C) => R) => Program<N>;

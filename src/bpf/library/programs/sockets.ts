@@ -6,10 +6,10 @@
  * every socket in it.
  */
 import { bpf_sk_lookup, bpf_sock_ops, sk_msg_md } from '../contexts/messages.ts';
-import { __sk_buff, sk_reuseport_md } from '../contexts/packets.ts';
+import { __sk_buff, type StreamBuffer, sk_reuseport_md } from '../contexts/packets.ts';
 import { direct, structContext } from './program.ts';
 
-const buffer = structContext(__sk_buff);
+const buffer = structContext(__sk_buff, ['tc_index', 'priority']);
 const reuseport = structContext(sk_reuseport_md);
 
 /** SK_DROP and SK_PASS; in sockops programs, 0 and 1. */
@@ -35,19 +35,19 @@ export const skMsg = direct<'skMsg', sk_msg_md>(
 );
 
 /** On what a socket of a map receives, without a parser; since 5.13. Returns SK_PASS or SK_DROP. */
-export const skSkb = direct<'skSkb', __sk_buff>(
+export const skSkb = direct<'skSkb', StreamBuffer>(
   { name: 'skSkb', type: 'sk_skb', attachType: 'sk_skb_verdict', section: 'sk_skb/verdict', verdicts: verdicts },
   buffer,
 );
 
 /** Says how long the next message of a stream is: its bytes, 0 for `not known yet`, or a negative errno. */
-export const skSkbParser = direct<'skSkbParser', __sk_buff>(
+export const skSkbParser = direct<'skSkbParser', StreamBuffer>(
   { name: 'skSkbParser', type: 'sk_skb', attachType: 'sk_skb_stream_parser', section: 'sk_skb/stream_parser' },
   buffer,
 );
 
 /** On each message that the parser found. Returns SK_PASS or SK_DROP. */
-export const skSkbVerdict = direct<'skSkbVerdict', __sk_buff>(
+export const skSkbVerdict = direct<'skSkbVerdict', StreamBuffer>(
   {
     name: 'skSkbVerdict',
     type: 'sk_skb',
