@@ -62,19 +62,20 @@ function countedOf(suiteCase: SuiteCase, specs: Readonly<Record<Language, Object
 }
 
 /**
- * Mean time of a run over all inputs, each once: programs change packets and maps, so that a repeated run would go another way.
- * Both objects take turns from input to input.
+ * Mean times of a run over all inputs, each once: programs change packets and maps, so that a repeated run would go another way. Both
+ * objects take turns from input to input. Nothing where the kernel measures no time (raw tracepoints) or has no test run.
  */
-function timesOf(suiteCase: SuiteCase, specs: Readonly<Record<Language, ObjectSpec>>): Record<Language, number> {
-  using typescript = inKernel(suiteCase, specs.typescript);
-  using c = inKernel(suiteCase, specs.c);
-  const total = { typescript: 0, c: 0 };
+function timesOf(suiteCase: SuiteCase, specs: Readonly<Record<Language, ObjectSpec>>): Metrics {
+  if (!suiteCase.kernel || kernelSkip !== false) return {};
+  using ours = inKernel(suiteCase, specs.typescript);
+  using theirs = inKernel(suiteCase, specs.c);
+  let [ns, nsC] = [0, 0];
   const inputs = suiteCase.inputs();
   for (const input of inputs) {
-    total.typescript += typescript.durationNs(input);
-    total.c += c.durationNs(input);
+    ns += ours.durationNs(input);
+    nsC += theirs.durationNs(input);
   }
-  return { typescript: total.typescript / inputs.length, c: total.c / inputs.length };
+  return ns === 0 ? {} : { ns: ns / inputs.length, nsC: nsC / inputs.length };
 }
 
 interface Measured {
@@ -85,11 +86,7 @@ interface Measured {
 function measureOne(suiteCase: SuiteCase, rounds: number): Measured {
   const specs = { typescript: build(suiteCase.name, 'typescript'), c: build(suiteCase.name, 'c') };
   const counted = countedOf(suiteCase, specs);
-  const isTimed = suiteCase.kernel && kernelSkip === false;
-  const found = Array.from({ length: rounds }, (): Metrics => {
-    const times = isTimed ? timesOf(suiteCase, specs) : { typescript: Number.NaN, c: Number.NaN };
-    return { ...counted, ns: times.typescript, nsC: times.c };
-  });
+  const found = Array.from({ length: rounds }, (): Metrics => ({ ...counted, ...timesOf(suiteCase, specs) }));
   const { executed, executedC } = counted;
   progress(`${suiteCase.name}: ${executed.toFixed(1)} instructions, clang's ${executedC.toFixed(1)}`);
   return { name: suiteCase.name, rounds: found };
@@ -98,13 +95,11 @@ function measureOne(suiteCase: SuiteCase, rounds: number): Measured {
 /** The programs' geometric mean, round by round; of times over those that have one. */
 function meanOf(all: readonly Measured[], rounds: number): Metrics[] {
   return Array.from({ length: rounds }, (_, round) => {
-    const keys = Object.keys(all[0].rounds[round]);
-    return Object.fromEntries(
-      keys.map((key) => {
-        const values = all.map((one) => one.rounds[round][key]).filter((value) => !Number.isNaN(value));
-        return [key, values.length === 0 ? Number.NaN : geometricMean(values)];
-      }),
-    );
+    const metrics = all.map((one) => one.rounds[round]);
+    const keys = new Set(metrics.flatMap((one) => Object.keys(one)));
+    const meanAt = (key: string): number =>
+      geometricMean(metrics.map((one) => one[key]).filter((value) => value !== undefined));
+    return Object.fromEntries([...keys].map((key) => [key, meanAt(key)]));
   });
 }
 

@@ -22,12 +22,18 @@ function table(rows: readonly (readonly string[])[]): string {
   return lines.join('\n');
 }
 
+/** Empty where the metric was not measured of this one. */
+function cell(entry: Entry, key: string, digits: number): string {
+  const values = entry.rounds.map((round) => round[key]).filter((value) => value !== undefined);
+  return values.length === 0 ? '' : format(spreadOf(values), digits);
+}
+
 function scenarioTable(result: Result, scenario: Scenario): string {
   const facts = Object.keys(scenario.entries[0]?.facts ?? {});
   const header = [scenario.name, ...result.columns.map((column) => column.title), ...facts];
   const rows = scenario.entries.map((entry) => [
     entry.title,
-    ...result.columns.map(({ key, digits }) => format(spreadOf(entry.rounds.map((round) => round[key])), digits)),
+    ...result.columns.map(({ key, digits }) => cell(entry, key, digits)),
     ...facts.map((fact) => String(entry.facts[fact])),
   ]);
   return table([header, ...rows]);

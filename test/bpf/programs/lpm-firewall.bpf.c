@@ -8,7 +8,7 @@ struct prefix4 {
 
 struct prefix6 {
 	__u32 bits;
-	__u8 address[16];
+	__be32 address[4];
 };
 
 struct rule {
