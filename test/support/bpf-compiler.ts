@@ -34,13 +34,27 @@ export interface RunOptions {
 }
 
 export function runMain(text: string, options: RunOptions = {}): Outcome {
-  const { packet = new Uint8Array(64), globals = {}, constants = {}, optimise = true } = options;
+  using runner = loadMain(text, options);
+  return runner.run(options);
+}
+
+/** A module in the kernel, whose program `main` can be run again and again. */
+export interface Runner extends Disposable {
+  run(options: Pick<RunOptions, 'packet' | 'globals'>): Outcome;
+}
+
+export function loadMain(text: string, { constants = {}, optimise = true }: RunOptions = {}): Runner {
   const object = compileText(moduleOf(text), 'test.bpf.ts', { optimise });
-  using collection = loadObject(object, { constants });
-  for (const [name, value] of Object.entries(globals)) collection.globals[name].value = value;
-  const { result, data } = collection.programs.main.testRun({ data: packet });
-  const after = Object.fromEntries(Object.entries(collection.globals).map(([name, global]) => [name, global.value]));
-  return { result, globals: after, packet: data };
+  const collection = loadObject(object, { constants });
+  return {
+    run({ packet = new Uint8Array(64), globals = {} }) {
+      for (const [name, value] of Object.entries(globals)) collection.globals[name].value = value;
+      const { result, data } = collection.programs.main.testRun({ data: packet });
+      const after = Object.entries(collection.globals).map(([name, global]) => [name, global.value]);
+      return { result, globals: Object.fromEntries(after), packet: data ?? new Uint8Array(0) };
+    },
+    [Symbol.dispose]: () => collection[Symbol.dispose](),
+  };
 }
 
 /** What the front end refuses in a module: `line:column message; advice`. The import's line counts as line 1. */

@@ -11,6 +11,7 @@ import { evaluateConstant } from './constants.ts';
 import type { Declaration, GlobalEntity, Module } from './entities.ts';
 import { initialBytes } from './initial-bytes.ts';
 import { declareMap } from './maps.ts';
+import { declareStructOps } from './struct-ops.ts';
 import { argumentsOf, bare, type Call, type Expression, type FunctionNode } from './syntax.ts';
 import { annotated, type EvaluateNode, typeOf } from './types.ts';
 import type { Unit } from './unit.ts';
@@ -51,6 +52,10 @@ function functionArgument(
 }
 
 function declareProgram(unit: Unit, module: Module, definition: ProgramDefinition, call: Call, name: string): Operand {
+  if (definition.context.kind === 'structOps') {
+    declareStructOps(unit, module, definition, call, name, (node) => evaluateConstant(unit, module, node));
+    return NOTHING;
+  }
   const given = argumentsOf(call);
   const last = given.at(-1);
   const body = functionArgument(unit, module, call, last);

@@ -120,15 +120,13 @@ function loadPointer(frame: Frame, node: Located, place: Place): Operand {
   }
   const target = (place.type as PointerType).target();
   if (place.probe) return pointerTo(target, probe(frame, place, 8, false), 'kernel', kernelPointer(target, true));
-  if (place.space !== 'kernel') {
+  if (place.space !== 'kernel' && place.space !== 'context') {
     refuse(node, 'a pointer that lies in memory of one’s own cannot be followed', 'read(pointer, Type) follows it');
   }
-  return pointerTo(
-    target,
-    builder.load(8, false, place.address, 'kernel', options),
-    'kernel',
-    kernelPointer(target, false),
-  );
+  const value = builder.load(8, false, place.address, 'kernel', options);
+  // What an iterator is at is null at its end, while its seq_file never is (kernel/bpf: PTR_TO_BTF_ID_OR_NULL).
+  const nullable = place.space === 'context' && place.core?.path[0] !== 'meta';
+  return pointerTo(target, value, 'kernel', { ...kernelPointer(target, false), nullable });
 }
 
 /** How a pointer into the kernel behaves: not written through, and found by name where its struct is the kernel's. */
@@ -148,7 +146,8 @@ export function load(frame: Frame, node: Located, place: Place): Operand {
   if (place.bits !== null && type.kind === 'integer') return loadBits(frame, node, place, type);
   const width = bytesOf(type) as Width;
   const host = hostType(type);
-  const value = loadRaw(frame, place, width, type.kind === 'integer' && type.signed);
+  // Of an i32 the upper half may be anything, so nothing is extended before it is widened.
+  const value = loadRaw(frame, place, width, type.kind === 'integer' && type.signed && width < 4);
   return computed(host, isBig(type) ? frame.builder.unary('swap', width, value) : value);
 }
 

@@ -7,6 +7,7 @@
 import { I32, type Type, U64 } from '../../types.ts';
 import { Builder } from '../builder.ts';
 import { refuse } from '../diagnostics.ts';
+import type { Value } from '../ir.ts';
 import { convert, operandOf } from './arithmetic.ts';
 import type { ProgramEntity } from './entities.ts';
 import { Frame, type Rules } from './frame.ts';
@@ -16,7 +17,7 @@ import { assignedIn } from './scan.ts';
 import type { Parameter } from './syntax.ts';
 import { annotated } from './types.ts';
 import type { Unit } from './unit.ts';
-import { computed, describe, isScalarType, known, type Operand, pointerTo } from './values.ts';
+import { computed, describe, isScalarType, type Operand, pointerTo } from './values.ts';
 
 /** Hooks whose programs may follow pointers into the kernel themselves; in others bpf_probe_read_kernel does it. */
 const FOLLOWS_POINTERS: ReadonlySet<string> = new Set(['tracing', 'lsm', 'struct_ops']);
@@ -27,8 +28,11 @@ function contextType(program: ProgramEntity): Type {
   return { kind: 'array', element: U64, length: context.kind === 'raw' ? context.length : 12 };
 }
 
+/** Hooks whose programs may write to what their arguments point to; the verifier says to which fields. */
+const WRITES_ARGUMENTS: ReadonlySet<string> = new Set(['struct_ops']);
+
 /** An argument of a kernel function, from the array of them. */
-function readArgument(frame: Frame, parameter: Parameter, index: number): Operand {
+function readArgument(frame: Frame, program: ProgramEntity, parameter: Parameter, index: number): Operand {
   const context = frame.builder.function.parameters[0];
   const target = parameter.type === 'AssignmentPattern' ? parameter.left : parameter;
   const declared = annotated(frame.unit, frame.module, target);
@@ -39,45 +43,50 @@ function readArgument(frame: Frame, parameter: Parameter, index: number): Operan
     return type === null ? raw : convert(frame.builder, raw, type);
   }
   const value = frame.builder.load(8, false, context, 'kernel', { offset });
-  const probes = !FOLLOWS_POINTERS.has(frame.program?.definition.type ?? '');
-  return pointerTo(type, value, 'kernel', { ...kernelPointer(type, probes), nullable: declared?.nullable ?? false });
+  const hook = program.definition.type;
+  return pointerTo(type, value, 'kernel', {
+    ...kernelPointer(type, !FOLLOWS_POINTERS.has(hook)),
+    writable: WRITES_ARGUMENTS.has(hook),
+    nullable: declared?.nullable ?? false,
+  });
+}
+
+/** The context of a hook whose fields only the source, or the kernel's own types, know. */
+function annotatedContext(frame: Frame, program: ProgramEntity, parameter: Parameter, address: Value): Operand {
+  const { kind } = program.definition.context;
+  const declared = annotated(frame.unit, frame.module, parameter)?.type ?? null;
+  if (declared === null) {
+    if (kind === 'raw') return pointerTo(contextType(program), address, 'context', { writable: false, boxed: false });
+    refuse(parameter, 'the fields of this context are not known', 'annotate it: (context: Value<typeof Event>)');
+  }
+  const { core } = kernelPointer(declared, false);
+  return pointerTo(declared, address, 'context', { core, writable: kind === 'raw' });
 }
 
 function bindContext(frame: Frame, program: ProgramEntity): void {
-  const { builder, unit } = frame;
-  const { context } = program.definition;
+  const { context, name } = program.definition;
   const { params } = program.node;
   const [first, ...rest] = params;
   if (first === undefined) return;
-  const address = builder.function.parameters[0];
+  const address = frame.builder.function.parameters[0];
+  const bind = (operand: Operand): void => {
+    if (rest.length > 0) refuse(rest[0], `${name} passes one argument, the context`);
+    bindParameter(frame, first, operand);
+  };
   switch (context.kind) {
     case 'struct':
-      if (rest.length > 0) refuse(rest[0], `${program.definition.name} passes one argument, the context`);
-      bindParameter(
-        frame,
-        first,
-        pointerTo(context.struct.struct, address, 'context', { writable: false, context: context.struct }),
-      );
-      return;
+      bind(pointerTo(context.struct.struct, address, 'context', { writable: false, context: context.struct }));
+      break;
     case 'raw':
     case 'registers':
-      bindParameter(
-        frame,
-        first,
-        pointerTo(contextType(program), address, 'context', { writable: false, boxed: false }),
-      );
-      return;
     case 'tracepoint':
-    case 'iterator': {
-      const declared = annotated(unit, frame.module, first)?.type ?? null;
-      if (declared === null)
-        refuse(first, 'the fields of this context are not known', `annotate it: (context: Value<typeof Event>)`);
-      bindParameter(frame, first, pointerTo(declared, address, 'context', { writable: false }));
-      return;
-    }
+    case 'iterator':
+      bind(annotatedContext(frame, program, first, address));
+      break;
     default:
-      for (const [index, parameter] of params.entries())
-        bindParameter(frame, parameter, readArgument(frame, parameter, index));
+      for (const [index, parameter] of params.entries()) {
+        bindParameter(frame, parameter, readArgument(frame, program, parameter, index));
+      }
   }
 }
 
@@ -109,8 +118,8 @@ export function lowerProgram(unit: Unit, program: ProgramEntity, rules: Rules): 
       return builder.constant(definition.defaultResult ?? 0);
     }
     if (operand.kind !== 'scalar') return refuse(place, `${describe(operand)} is no verdict`, 'return a number');
-    const result =
-      operand.constant === null ? convert(builder, operand, I32) : known(I32, BigInt.asIntN(32, operand.constant));
+    const isWide = definition.type === 'struct_ops' && operand.type.kind === 'integer' && operand.type.bytes === 8;
+    const result = convert(builder, operand, isWide ? operand.type : I32);
     if (result.constant !== null) checkVerdict(program, place, result.constant);
     return operandOf(builder, result, 64);
   });
