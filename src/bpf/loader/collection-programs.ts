@@ -118,13 +118,19 @@ function patched(program: LinkedProgram, context: ProgramContext): Instruction[]
   return code;
 }
 
+/** Fits the program to the kernel's own types. */
+function relocated(program: LinkedProgram, { object, kernelTypes }: ProgramContext): CoreResult {
+  if (program.core.length === 0 || object.btf === null) return { program, unresolved: [] };
+  return relocateCore(program, object.btf, [kernelTypes ?? kernelBtf()]);
+}
+
 /** Loads one program with the functions that it calls. @throws VerifierError, KernelError, MissingSymbolError */
 export function loadObjectProgram(name: string, kind: ProgramKind, context: ProgramContext): ObjectProgram {
   const { object, btf, logLevel } = context;
   if (!(kind.type in PROGRAM_TYPES)) {
     throw new TypeError(`program ${name} is of type ${kind.type}, which is not one of the kernel's`);
   }
-  const linked = link(object, name);
+  const { program: linked, unresolved } = relocated(link(object, name), context);
   const { descriptor, log } = loadProgramDescriptor({
     type: kind.type as ProgramTypeName,
     name,
@@ -132,7 +138,7 @@ export function loadObjectProgram(name: string, kind: ProgramKind, context: Prog
     flags: kind.flags,
     instructions: patched(linked, context),
     logLevel,
-    source: sourceOf(linked),
+    source: sourceOf(linked, unresolved),
     ...hookOf(name, kind, object),
     ...(btf === null ? {} : { btf: { descriptor: btf.descriptor, ...programInfo(linked, btf.types) } }),
   });

@@ -1,9 +1,9 @@
 /**
  * Room `bpf`: going through the entries of a map while programs change it.
  *
- * A newcomer would get wrong: BPF_MAP_GET_NEXT_KEY of a hash map starts again from the beginning when the key it is asked from is
- * gone by then (htab_map_get_next_key, kernel/bpf/hashtab.c), so a plain loop may meet entries twice or never end. Batches (Linux 5.6)
- * go bucket by bucket and do not. Where the kernel has none for a map, keys that were met are remembered.
+ * A newcomer would get wrong: BPF_MAP_GET_NEXT_KEY starts again from the beginning when the key it is asked from is gone by then
+ * (htab_map_get_next_key, trie_get_next_key), so a plain loop may meet entries twice or never end. Batches of hash maps (Linux 5.6)
+ * go bucket by bucket and do not; those of tries are made of next keys and do. So keys that were met are remembered where it matters.
  */
 import { BPF_MAP_LOOKUP_ELEM } from '../../kernel/bpf-abi.ts';
 import * as abi from '../../kernel/bpf-attributes.ts';
@@ -86,42 +86,56 @@ export function* batchesOf(map: RawMap, command: number): Generator<Entries, boo
   }
 }
 
-function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+/** Whether a walk in batches neither repeats nor misses an entry: hash maps go by buckets, arrays by indices. */
+export function hasOrderlyBatches(type: string): boolean {
+  return type.includes('hash') ? type !== 'sockhash' && type !== 'devmap_hash' : /^(?:percpu_)?array/.test(type);
 }
 
+/** A walk gives no more entries than this times those that the map can hold, however fast others come and go. */
+const ROUNDS_MAX = 4;
+
 /**
- * The same key by key, for maps without batches: prog arrays, tries on older kernels, socket maps. Ends when the kernel has no
- * further key, or has started again and gives only keys that were met. Keys without a value that user space may read are given
- * too, if `withValues` is false.
+ * The same key by key, for the other maps. Ends when the kernel has no further key, or has started again and gives only keys that were
+ * met. The next key is asked for before the present one is given, so that whoever deletes it does not start the walk again.
+ * @param withValues false: keys whose values user space may not read are given too
  */
 export function* keysOf(map: RawMap, withValues: boolean): Generator<Entries> {
-  const key = stable(map.keyBytes);
-  const next = stable(map.keyBytes);
   const value = stable(map.valueBytes);
   const met = new Set<string>();
+  const given = { keys: stable(map.keyBytes), ahead: stable(map.keyBytes) };
   let repeated = 0;
-  let from = 0;
-  // After a restart the walk passes the keys that it has met; more of them in a row than there are entries is a full round.
-  while (repeated <= map.maxEntries) {
-    const result = bpfElement(abi.BPF_MAP_GET_NEXT_KEY, map.descriptor, from, addressOf(next), 0);
-    if (result === -ERRNO.ENOENT) return;
-    if (result < 0) throw bpfError(result, `next key of ${map.label}`);
-    key.set(next);
-    from = addressOf(key);
-    const name = hexOf(key);
+  let isThere = nextKey(map, null, given.ahead);
+  while (isThere && repeated <= map.maxEntries && met.size < map.maxEntries * ROUNDS_MAX) {
+    given.keys.set(given.ahead);
+    isThere = nextKey(map, given.keys, given.ahead);
+    const name = textOfKey(given.keys);
     if (met.has(name)) {
+      // After a restart the walk passes the keys that it has met; more of them in a row than there are entries is a full round.
       repeated++;
       continue;
     }
     met.add(name);
     repeated = 0;
-    if (withValues) {
-      const found = bpfElement(BPF_MAP_LOOKUP_ELEM, map.descriptor, from, addressOf(value), 0);
-      // Deleted since, or an empty place of an array of objects.
-      if (found === -ERRNO.ENOENT) continue;
-      if (found < 0) throw bpfError(found, `look-up in ${map.label}`);
-    }
-    yield { count: 1, keys: viewOf(key), values: viewOf(value) };
+    if (withValues && !lookUp(map, given.keys, value)) continue;
+    yield { count: 1, keys: viewOf(given.keys), values: viewOf(value) };
   }
+}
+
+function textOfKey(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+}
+
+/** Writes the key behind `from`, the first for null; whether there is one. */
+function nextKey(map: RawMap, from: Uint8Array | null, to: Uint8Array): boolean {
+  const at = from === null ? 0 : addressOf(from);
+  const result = bpfElement(abi.BPF_MAP_GET_NEXT_KEY, map.descriptor, at, addressOf(to), 0);
+  if (result < 0 && result !== -ERRNO.ENOENT) throw bpfError(result, `next key of ${map.label}`);
+  return result >= 0;
+}
+
+/** False for an entry that was deleted since, and for an empty place of a map of objects. */
+function lookUp(map: RawMap, key: Uint8Array, value: Uint8Array): boolean {
+  const result = bpfElement(BPF_MAP_LOOKUP_ELEM, map.descriptor, addressOf(key), addressOf(value), 0);
+  if (result < 0 && result !== -ERRNO.ENOENT) throw bpfError(result, `look-up in ${map.label}`);
+  return result >= 0;
 }

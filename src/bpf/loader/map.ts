@@ -15,7 +15,7 @@ import { addressOf } from '../../kernel/syscall.ts';
 import { answer, bpf, bpfElement, bpfError, kernelName, stable } from './bpf.ts';
 import { bytesCodec, type Codec, type Holder, holderCodec, perCpuCodec } from './codec.ts';
 import { type MapInfo, mapInfo } from './info.ts';
-import { batchesOf, type Entries, isWithoutBatches, keysOf, type RawMap } from './map-entries.ts';
+import { batchesOf, type Entries, hasOrderlyBatches, isWithoutBatches, keysOf, type RawMap } from './map-entries.ts';
 import { MappedArray } from './mapped-array.ts';
 import { pinObject } from './pin.ts';
 
@@ -210,7 +210,8 @@ export class KernelMap<Key = Uint8Array, Value = Uint8Array> implements Disposab
   }
 
   *#walk(withValues: boolean): Generator<Entries> {
-    if (withValues && (yield* batchesOf(this.#raw, attributes.BPF_MAP_LOOKUP_BATCH))) return;
+    const inBatches = withValues && hasOrderlyBatches(this.spec.type);
+    if (inBatches && (yield* batchesOf(this.#raw, attributes.BPF_MAP_LOOKUP_BATCH))) return;
     yield* keysOf(this.#raw, withValues);
   }
 

@@ -4,6 +4,7 @@
  * A newcomer would get wrong: lines and names are noted where they change; what holds at an instruction is the last note before it, and
  * none of another function.
  */
+import type { Unresolved } from '../object/core.ts';
 import { type LinkedProgram, slotsBefore } from '../object/link.ts';
 import type { ProgramSource, SourcePosition } from './verifier.ts';
 
@@ -17,11 +18,15 @@ function lastBetween<T extends { readonly index: number }>(
   return found === undefined || found.index < from ? null : found;
 }
 
-/** From slots back to the source. */
-export function sourceOf(program: LinkedProgram): ProgramSource {
+/** From slots back to the source. `unresolved` is what CO-RE found nothing for. */
+export function sourceOf(program: LinkedProgram, unresolved: readonly Unresolved[] = []): ProgramSource {
   const slots = slotsBefore(program.instructions);
   const starts = program.functions.map(({ index }) => index);
   return {
+    missing(helper): string | null {
+      const found = unresolved.find((one) => one.helper === helper);
+      return found === undefined ? null : `${found.what} is used, but ${found.reason}`;
+    },
     at(slot): SourcePosition | null {
       const index = slots.findLastIndex((one) => one <= slot);
       const begin = starts.findLast((one) => one <= index) ?? 0;

@@ -27,6 +27,14 @@ interface Words {
   known(register: number): string;
   /** `line 12` for a slot, or null. */
   place(slot: number): string | null;
+  /** What of the kernel a call of no helper stands for, or null. */
+  missing(helper: number): string | null;
+}
+
+/** What is known of the source. */
+export interface SourceNames extends Pick<Words, 'place' | 'missing'> {
+  /** A register's variable, or null. */
+  name(register: number): string | null;
 }
 
 type Rule = readonly [pattern: RegExp, say: (match: RegExpExecArray, words: Words) => string];
@@ -148,7 +156,8 @@ const rules: readonly Rule[] = [
   [/misaligned (\w+) access/, ([, kind]) => `an access to the ${kind} is not aligned to its size`],
   [
     /(?:unknown|invalid) func (\w+)#(\d+)|program of this type cannot use helper (\w+)#(\d+)/,
-    ([, unknown, number, known, other]) =>
+    ([, unknown, number, known, other], { missing }) =>
+      missing(Number(number)) ??
       `the helper bpf_${(unknown ?? known).replace(/^bpf_/, '')} (${number ?? other}) is not there for programs of this type on this kernel`,
   ],
   [
@@ -186,26 +195,23 @@ function firstRule(refusal: Refusal): readonly [RegExpExecArray, Rule[1]] | null
   return null;
 }
 
-/** Says it. `nameOf` gives a register's variable, `placeOf` a slot's source line; each null where that is not known. */
-export function sentenceOf(
-  refusal: Refusal,
-  nameOf: (register: number) => string | null,
-  placeOf: (slot: number) => string | null,
-): Explanation {
+/** Says it. */
+export function sentenceOf(refusal: Refusal, source: SourceNames): Explanation {
   const knownOf = (register: number): string | null =>
     refusal.registers.find((state) => state.register === register)?.known ?? null;
   const words: Words = {
     name(register) {
-      const name = nameOf(register);
+      const name = source.name(register);
       return name === null ? `the value in R${register}` : `“${name}”`;
     },
     known: (register) => describeState(knownOf(register)),
-    place: placeOf,
+    place: (slot) => source.place(slot),
+    missing: (helper) => source.missing(helper),
   };
   const found = firstRule(refusal);
   const mentioned = /\bR(\d+)\b/.exec(found?.[0][0] ?? refusal.reason)?.[1];
   const register = mentioned === undefined ? null : Number(mentioned);
-  const subject = register === null ? null : nameOf(register);
+  const subject = register === null ? null : source.name(register);
   const sentence = found === null ? plain(refusal, register, words) : found[1](found[0], words);
   return {
     sentence,

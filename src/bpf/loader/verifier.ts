@@ -23,6 +23,8 @@ export interface SourcePosition {
 /** From a slot of the program that was given to the kernel to the source. */
 export interface ProgramSource {
   at(slot: number): SourcePosition | null;
+  /** What a call of no helper stands for: a part of a kernel type that this kernel does not have (CO-RE). Null for other calls. */
+  missing?(helper: number): string | null;
 }
 
 /** A refusal in the user's terms. */
@@ -41,7 +43,11 @@ export function explain(log: string, source: ProgramSource | null): ExplainedRef
     const place = source?.at(slot);
     return place === null || place === undefined ? null : `line ${place.line}`;
   };
-  const explanation = sentenceOf(refusal, nameOf, placeOf);
+  const explanation = sentenceOf(refusal, {
+    name: nameOf,
+    place: placeOf,
+    missing: (helper) => source?.missing?.(helper) ?? null,
+  });
   const where = position === null ? '' : `${position.file}:${position.line}:${position.column}: `;
   return { ...explanation, position, message: `${where}${explanation.sentence}` };
 }
