@@ -4,29 +4,36 @@
  *
  * A newcomer would get wrong: the tree is a picture of one moment. Whoever changes an edge makes a new one.
  */
-import { type Block, type IrFunction, successorsOf } from './ir.ts';
+import type { Block, IrFunction } from './ir.ts';
 
 /** Blocks that can be reached from the entry, each after those before it on every path that has no back edge. */
 export function reversePostorder(entry: Block): Block[] {
   const order: Block[] = [];
   const seen = new Set([entry]);
-  const open: { readonly block: Block; next: number }[] = [{ block: entry, next: 0 }];
+  const open = [entry];
+  // How many successors of each open block have been looked at.
+  const looked = [0];
   while (open.length > 0) {
-    const top = open[open.length - 1];
-    const successors = successorsOf(top.block);
-    // The last successor first, so that in the reversed order the first one (the branch taken) comes first.
-    const next = successors[successors.length - 1 - top.next];
-    if (next === undefined) {
-      order.push(top.block);
+    const top = open.length - 1;
+    const next = successorAt(open[top], looked[top]++);
+    if (next === null) {
+      order.push(open[top]);
       open.pop();
-      continue;
+      looked.pop();
+    } else if (!seen.has(next)) {
+      seen.add(next);
+      open.push(next);
+      looked.push(0);
     }
-    top.next++;
-    if (seen.has(next)) continue;
-    seen.add(next);
-    open.push({ block: next, next: 0 });
   }
   return order.reverse();
+}
+
+/** The last successor first, so that in the reversed order the branch taken comes before the other. */
+function successorAt({ terminator }: Block, index: number): Block | null {
+  if (terminator === null || terminator.kind === 'return' || index > 1) return null;
+  if (terminator.kind === 'jump') return index === 0 ? terminator.target : null;
+  return index === 0 ? terminator.whenFalse : terminator.whenTrue;
 }
 
 /** The dominator tree of a function's reachable blocks. */

@@ -12,9 +12,11 @@ import { removeDeadStores } from './dead-stores.ts';
 import { removeUnseenBits } from './demanded-bits.ts';
 import { Editor } from './editor.ts';
 import { hoistInvariants } from './loop-invariants.ts';
+import { mergeChecks } from './merge-checks.ts';
 import { mergeCopies } from './merge-copies.ts';
 import { mergeLoads } from './merge-loads.ts';
 import { mergeStores } from './merge-stores.ts';
+import { removeOverwrittenStores } from './overwritten-stores.ts';
 import { promoteSlots } from './promote-slots.ts';
 import { sinkComputations } from './sink.ts';
 import { threadJumps } from './thread-jumps.ts';
@@ -32,7 +34,15 @@ const finders: readonly Pass[] = [simplifyValues, removeUnseenBits, promoteSlots
 const cleaners: readonly Pass[] = [removeDeadStores, removeDeadCode, tidyControlFlow];
 /** Once at the end: accesses are joined when the values are settled, and computations placed when nothing moves any more. */
 const last: readonly Pass[] = [
-  ...[mergeLoads, mergeCopies, mergeStores, simplifyValues, removeUnseenBits, removeDeadStores],
+  ...[
+    mergeLoads,
+    mergeCopies,
+    removeOverwrittenStores,
+    mergeStores,
+    simplifyValues,
+    removeUnseenBits,
+    removeDeadStores,
+  ],
   ...[hoistInvariants, sinkComputations, removeDeadCode, tidyControlFlow],
 ];
 
@@ -53,9 +63,10 @@ function optimiseFunction(irFunction: IrFunction, observe: Observer): void {
     const found = finders.map(run);
     cleaners.forEach(run);
     const isLed = run(threadJumps);
-    if (isLed) run(tidyControlFlow);
+    const isMerged = run(mergeChecks);
+    if (isLed || isMerged) run(tidyControlFlow);
     const isUnrolled = run(unrollLoops);
-    if (!isLed && !isUnrolled && !found.includes(true)) break;
+    if (!isLed && !isMerged && !isUnrolled && !found.includes(true)) break;
   }
   last.forEach(run);
   removeUnusedSlots(editor);

@@ -145,8 +145,9 @@ function equality(workshop: Workshop, test: Test, number: bigint): Test | boolea
     return { ...test, left: left.left, right: constantFor(workshop, bits, number - left.right.value) };
   if (left.operator === 'xor')
     return { ...test, left: left.left, right: constantFor(workshop, bits, number ^ left.right.value) };
-  if (left.operator === 'and') return maskedSwap(workshop, test, left.left, left.right.value, number);
-  return null;
+  if (left.operator !== 'and') return null;
+  const mask = left.right.value;
+  return maskedSwap(workshop, test, left.left, mask, number) ?? maskedShift(workshop, test, left.left, mask, number);
 }
 
 /** (swap(x) & mask) == number is (x & swap(mask)) == swap(number). */
@@ -167,14 +168,54 @@ function fitsImmediate(value: bigint, bits: Bits): boolean {
   return bits === 32 || BigInt.asIntN(IMMEDIATE_BITS, value) === value;
 }
 
-/** test(swap(x), mask) is test(x, swap(mask)). */
-function testOfSwap(workshop: Workshop, test: Test, number: bigint): Test | null {
-  const { left } = test;
-  if (left.kind !== 'unary' || left.operator !== 'swap' || left.width * 8 > test.bits) return null;
-  const mask = swapBytes(left.width, number);
-  const bits = left.width <= 4 ? 32 : 64;
-  if (!fitsImmediate(mask, bits)) return null;
-  return { ...test, bits, left: left.operand, right: constantFor(workshop, bits, mask) };
+/** Any bit of a mask in a value that was swapped, shifted, masked or extended before: another mask of what it was. */
+function testOf(workshop: Workshop, test: Test, number: bigint): Test | null {
+  const { left, bits } = test;
+  const to = (source: Value, width: Bits, mask: bigint): Test | null => {
+    if (source.space !== 'scalar' || !fitsImmediate(BigInt.asIntN(width, mask), width)) return null;
+    return { ...test, bits: width, left: source, right: constantFor(workshop, width, mask) };
+  };
+  const mask = BigInt.asUintN(bits, number);
+  if (left.kind === 'unary') {
+    if (left.operator === 'swap' && left.width * 8 <= bits) {
+      return to(left.operand, left.width <= 4 ? 32 : 64, swapBytes(left.width, number));
+    }
+    const isLow = mask >> BigInt(left.width * 8) === 0n;
+    return isLow && (left.operator === 'zext' || left.operator === 'sext') ? to(left.operand, bits, mask) : null;
+  }
+  if (left.kind !== 'binary' || left.right.kind !== 'constant') return null;
+  const width = left.bits === 32 ? 32 : bits;
+  if (left.operator === 'and') return to(left.left, width, mask & BigInt.asUintN(width, left.right.value));
+  const count = left.right.value;
+  if (left.operator !== 'lshr' || count < 0n || count >= BigInt(left.bits)) return null;
+  const moved = BigInt.asUintN(left.bits, mask << count);
+  return to(left.left, left.bits, moved);
+}
+
+/** (x >> count) < number is x < (number << count), and so on: the shift is not needed. */
+function orderOfShift(workshop: Workshop, test: Test, number: bigint): Test | null {
+  const { left, bits, condition } = test;
+  if (left.kind !== 'binary' || left.operator !== 'lshr' || left.right.kind !== 'constant') return null;
+  if (left.bits !== bits || number < 0n || left.left.space !== 'scalar') return null;
+  const isPast = condition === 'ugt' || condition === 'ule';
+  if (!isPast && condition !== 'ult' && condition !== 'uge') return null;
+  const bound = (number + (isPast ? 1n : 0n)) << (left.right.value & BigInt(bits - 1));
+  // Within the positive numbers that an instruction holds.
+  if (bound >> 31n !== 0n) return null;
+  const form = condition === 'ugt' ? 'uge' : condition === 'ule' ? 'ult' : condition;
+  return { ...test, condition: form, left: left.left, right: constantFor(workshop, bits, bound) };
+}
+
+/** ((x >> count) & mask) == number is (x & (mask << count)) == (number << count). */
+function maskedShift(workshop: Workshop, test: Test, inner: Value, mask: bigint, number: bigint): Test | null {
+  const { bits } = test;
+  if (inner.kind !== 'binary' || inner.operator !== 'lshr' || inner.right.kind !== 'constant') return null;
+  if (inner.bits !== bits || mask < 0n || number < 0n || inner.left.space !== 'scalar') return null;
+  const count = inner.right.value & BigInt(bits - 1);
+  if ((mask << count) >> 31n !== 0n || (number << count) >> 31n !== 0n) return null;
+  const { editor } = workshop;
+  const left = workshop.emit(editor.binary('and', bits, inner.left, editor.constant(mask << count), inner));
+  return { ...test, left, right: constantFor(workshop, bits, number << count) };
 }
 
 /** What a value was before its 32 bits were extended, and how; null where they were not. */
@@ -223,8 +264,8 @@ function step(workshop: Workshop, test: Test): Test | boolean | null {
   const number = BigInt.asIntN(bits, right.value);
   if (number !== right.value) return { ...test, right: workshop.editor.constant(number) };
   if (condition === 'eq' || condition === 'ne') return equality(workshop, test, number);
-  if (condition === 'test') return testOfSwap(workshop, test, number);
-  return atBounds(workshop, test, number);
+  if (condition === 'test') return testOf(workshop, test, number);
+  return atBounds(workshop, test, number) ?? orderOfShift(workshop, test, number);
 }
 
 /** The condition in its cheapest form, or its answer. */

@@ -2,8 +2,8 @@
  * Room `bpf`: short loops that run a known number of times are written out: counting, comparing and jumping back fall away, and each
  * turn is simplified with its own numbers.
  *
- * A newcomer would get wrong: the loop itself is not taken apart. Its turns are copied in front of it, one by one, and the loop that
- * is left begins where its condition no longer holds; simplification takes it out.
+ * A newcomer would get wrong: the loop itself is not taken apart. Its turns are copied in front of it, one by one and one too many;
+ * simplification finds that the last one leaves at once and takes out what is behind.
  */
 import { DominatorTree, type Loop, loopsOf } from '../dominators.ts';
 import { type Block, mapOperands, operandsOf, type Terminator, type Value } from '../ir.ts';
@@ -173,7 +173,8 @@ export function unrollLoops(editor: Editor): boolean {
     const turns = turnsOf(counter, Math.min(TURNS_MAX, Math.floor(OPERATIONS_MAX / cost)));
     if (turns === null || turns === 0 || changed.has(loop)) continue;
     changed.add(loop);
-    new Unrolling(editor, loop).run(turns);
+    // One more than it runs: in that turn the head's condition is known not to hold, so the loop behind is never reached.
+    new Unrolling(editor, loop).run(turns + 1);
     isChanged = true;
   }
   editor.settle();
