@@ -39,6 +39,12 @@ export interface SysctlInput {
   readonly next?: string;
 }
 
+/** Numbers in a context's fields, by name. Fields that the struct does not have are 0 and stay so. */
+export interface FieldAccess {
+  number(name: string): number;
+  put(name: string, value: number): void;
+}
+
 /** One environment serves all programs of an object. */
 export class Environment {
   readonly machine: Machine;
@@ -47,10 +53,8 @@ export class Environment {
   programType = '';
   context: Region | null = null;
   packet: Packet | null = null;
-  /** Called after the packet was moved or changed. */
-  onPacketChange: () => void = () => undefined;
-  /** Called by bpf_sock_ops_cb_flags_set. */
-  onCallbackFlags: (flags: number) => void = () => undefined;
+  /** The context's fields, where it is a struct. */
+  fields: FieldAccess | null = null;
   effects: Effect[] = [];
   sysctl: SysctlInput | null = null;
   /** What bpf_sysctl_set_new_value wrote. */
@@ -69,7 +73,8 @@ export class Environment {
   }
 
   /** Before a run. */
-  begin(programType: string, context: Region, packet: Packet | null): void {
+  begin(programType: string, context: Region, packet: Packet | null, fields: FieldAccess | null): void {
+    this.fields = fields;
     this.programType = programType;
     this.context = context;
     this.packet = packet;
@@ -136,6 +141,6 @@ export class Environment {
   /** Moves the packet's ends, or, with them as they are, only makes old pointers worthless. */
   movePacket(packet: Packet, metadata: number, start: number, end: number): void {
     packet.place(metadata, start, end);
-    this.onPacketChange();
+    this.fields?.put('len', packet.length);
   }
 }

@@ -18,17 +18,21 @@ const BPF_F_MARK_MANGLED_0 = 0x20;
 const BPF_F_MARK_ENFORCE = 0x40;
 /** RFC 768: what a UDP checksum of 0 is sent as. */
 const CSUM_MANGLED_0 = 0xffff;
-/** bpf_adj_room_mode. */
-const ADJ_ROOM_MAC = 1;
-/** Where room is made before a packet in the VM; the kernel takes more where it has it. */
-const FRAME_RESERVE = 64;
-const MAC_ADDRESSES = 12;
-const TAG_BYTES = 4;
+/** BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH. */
+const STORE_FLAGS = 3n;
+/** BPF_CSUM_LEVEL_QUERY to BPF_CSUM_LEVEL_RESET. */
+const CSUM_LEVEL_QUERY = 0;
+const CSUM_LEVEL_MAX = 3;
 /** Not among user space's errno values: include/linux/errno.h. */
 const ENOTSUPP = 524;
 
-/** A packet after changes, or with the old pointers to it worthless. */
-function touch(environment: Environment, packet: Packet): void {
+/** Where the network header begins, in bytes from the packet's: programs of tc see the link layer. */
+export function networkOffsetOf(environment: Environment): number {
+  return environment.programType.startsWith('sched_') ? ETHERNET_BYTES : 0;
+}
+
+/** Makes old pointers into the packet worthless. */
+export function touch(environment: Environment, packet: Packet): void {
   environment.movePacket(packet, packet.metadata, packet.start, packet.end);
 }
 
@@ -94,78 +98,15 @@ function storeBytes(environment: Environment, call: HelperCall): void {
   const offset = call.unsigned(2);
   const size = call.unsigned(4);
   const source = call.bytes(3, size).slice();
-  const isInside = offset <= 0x7fffffff && offset + size <= packet.length;
-  if (isInside) packet.frame.set(source, packet.start + offset);
-  touch(environment, packet);
-  call.returns(isInside ? 0 : -ERRNO.EFAULT);
-}
-
-/** Makes room of `length` bytes at `offset`, zeroed, or takes as much away where it is negative; false where the frame ends. */
-function resize(environment: Environment, packet: Packet, offset: number, length: number): boolean {
-  const start = packet.start - length;
-  if (start < FRAME_RESERVE) return false;
-  packet.frame.copyWithin(start, packet.start, packet.start + offset);
-  if (length > 0) packet.frame.fill(0, start + offset, start + offset + length);
-  environment.movePacket(packet, start, start, packet.end);
-  return true;
-}
-
-function adjustRoom(environment: Environment, call: HelperCall, networkOffset: number): void {
-  const packet = environment.packetOf(call);
-  const difference = call.signed(2);
-  const version = packet.frame[packet.start + networkOffset] >> 4;
-  const headerBytes = version === 6 ? 40 : 20;
-  const offset = call.unsigned(3) === ADJ_ROOM_MAC ? networkOffset : networkOffset + headerBytes;
-  const isShort = difference < 0 && packet.length + difference < offset + (offset === networkOffset ? headerBytes : 0);
-  const fits = Math.abs(difference) <= 0xfff && !isShort && offset <= packet.length;
-  // To shrink, what is in front moves over the bytes that go.
-  const done = fits && resize(environment, packet, offset, difference);
-  if (!done) touch(environment, packet);
-  call.returns(done ? 0 : fits ? -ERRNO.ENOMEM : -ENOTSUPP);
-}
-
-function changeTail(environment: Environment, call: HelperCall): void {
-  const packet = environment.packetOf(call);
-  const length = call.unsigned(2);
-  const end = packet.start + length;
-  if (call.wide(3) !== 0n || length < ETHERNET_BYTES || end > packet.frame.length) {
+  if (call.wide(5) > STORE_FLAGS) {
     touch(environment, packet);
     call.returns(-ERRNO.EINVAL);
     return;
   }
-  if (end > packet.end) packet.frame.fill(0, packet.end, end);
-  environment.movePacket(packet, packet.metadata, packet.start, end);
-  call.returns(0);
-}
-
-function pullData(environment: Environment, call: HelperCall): void {
-  const packet = environment.packetOf(call);
+  const isInside = offset <= 0x7fffffff && offset + size <= packet.length;
+  if (isInside) packet.frame.set(source, packet.start + offset);
   touch(environment, packet);
-  call.returns(call.unsigned(2) > packet.length ? -ERRNO.ENOMEM : 0);
-}
-
-/** A tag in front of the EtherType. The kernel may keep it beside the packet (hardware offload); in the VM it lies in it. */
-function pushTag(environment: Environment, call: HelperCall): void {
-  const packet = environment.packetOf(call);
-  const protocol = call.unsigned(2) & 0xffff;
-  if (!resize(environment, packet, MAC_ADDRESSES, TAG_BYTES)) {
-    call.returns(-ERRNO.ENOMEM);
-    return;
-  }
-  const view = new DataView(packet.frame.buffer, packet.frame.byteOffset + packet.start + MAC_ADDRESSES);
-  // The protocol is given in network order, the tag in the host's.
-  view.setUint16(0, protocol, true);
-  view.setUint16(2, call.unsigned(3), false);
-  call.returns(0);
-}
-
-function popTag(environment: Environment, call: HelperCall): void {
-  const packet = environment.packetOf(call);
-  const view = new DataView(packet.frame.buffer, packet.frame.byteOffset + packet.start);
-  const isTagged = packet.length >= MAC_ADDRESSES + TAG_BYTES + 2 && [0x8100, 0x88a8].includes(view.getUint16(12));
-  if (isTagged) resize(environment, packet, MAC_ADDRESSES, -TAG_BYTES);
-  else touch(environment, packet);
-  call.returns(0);
+  call.returns(isInside ? 0 : -ERRNO.EFAULT);
 }
 
 /** Sets "congestion experienced" where the packet's ends understand it (RFC 3168); 1 where it is set now. */
@@ -188,9 +129,21 @@ function setCongestion(environment: Environment, call: HelperCall, networkOffset
   call.returns(1);
 }
 
+function setHash(environment: Environment, call: HelperCall, hash: number): void {
+  environment.expectContext(call, 1);
+  environment.fields?.put('hash', hash);
+  call.returns(0);
+}
+
+/** Some hash, the same for the same bytes. The kernel's depends on a secret of each boot. */
+function hashOf(bytes: Uint8Array): number {
+  let hash = 0x811c9dc5;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+  return hash >>> 0;
+}
+
 export function skbHelpers(environment: Environment): HelperTable {
-  /** Where the network header begins, in bytes from the packet's: programs of tc and XDP see the link layer. */
-  const networkOffset = () => (/^(?:sched_|xdp)/.test(environment.programType) ? ETHERNET_BYTES : 0);
+  const networkOffset = () => networkOffsetOf(environment);
   return {
     skb_load_bytes: [4, (call) => loadBytes(environment, call, (packet) => packet.start)],
     skb_load_bytes_relative: [
@@ -204,26 +157,28 @@ export function skbHelpers(environment: Environment): HelperTable {
     skb_store_bytes: [5, (call) => storeBytes(environment, call)],
     l3_csum_replace: [5, (call) => replaceChecksum(environment, call, false)],
     l4_csum_replace: [5, (call) => replaceChecksum(environment, call, true)],
-    skb_pull_data: [2, (call) => pullData(environment, call)],
-    skb_change_tail: [3, (call) => changeTail(environment, call)],
-    skb_change_head: [
-      3,
-      (call) => {
-        const packet = environment.packetOf(call);
-        const isRight = call.wide(3) === 0n && call.unsigned(2) <= 0xffff;
-        call.returns(isRight && resize(environment, packet, 0, call.unsigned(2)) ? 0 : -ERRNO.EINVAL);
-      },
-    ],
-    skb_adjust_room: [4, (call) => adjustRoom(environment, call, networkOffset())],
-    skb_vlan_push: [3, (call) => pushTag(environment, call)],
-    skb_vlan_pop: [1, (call) => popTag(environment, call)],
     skb_ecn_set_ce: [1, (call) => setCongestion(environment, call, networkOffset())],
     skb_change_type: [2, (call) => call.returns(call.unsigned(2) > 3 ? -ERRNO.EINVAL : 0)],
     csum_update: [2, (call) => call.returns(-ENOTSUPP)],
-    csum_level: [2, (call) => call.returns(-ERRNO.EACCES)],
-    set_hash_invalid: [1, (call) => call.returns(0)],
-    set_hash: [2, (call) => call.returns(0)],
-    get_hash_recalc: [1, (call) => call.returns(0)],
+    csum_level: [
+      2,
+      (call) => {
+        const level = call.unsigned(2);
+        // The VM's packets were checked by no device: there is no level to ask for.
+        call.returns(level > CSUM_LEVEL_MAX ? -ERRNO.EINVAL : level === CSUM_LEVEL_QUERY ? -ERRNO.EACCES : 0);
+      },
+    ],
+    set_hash_invalid: [1, (call) => setHash(environment, call, 0)],
+    set_hash: [2, (call) => setHash(environment, call, call.unsigned(2))],
+    get_hash_recalc: [
+      1,
+      (call) => {
+        const known = environment.fields?.number('hash') ?? 0;
+        const hash = known === 0 ? hashOf(environment.packetOf(call).bytes()) : known;
+        environment.fields?.put('hash', hash);
+        call.returns(hash);
+      },
+    ],
     get_cgroup_classid: [1, (call) => call.returns(0)],
     get_route_realm: [1, (call) => call.returns(0)],
     skb_cgroup_id: [1, (call) => call.returnsWide(environment.world.task?.cgroup ?? 1n)],

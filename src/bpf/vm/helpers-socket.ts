@@ -258,7 +258,7 @@ export function socketHelpers(environment: Environment): HelperTable {
       2,
       (call) => {
         environment.expectContext(call, 1);
-        environment.onCallbackFlags(call.unsigned(2));
+        environment.fields?.put('bpf_sock_ops_cb_flags', call.unsigned(2));
         call.returns(0);
       },
     ],

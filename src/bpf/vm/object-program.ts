@@ -12,7 +12,7 @@ import { Packet } from './packet.ts';
 import { argumentsContext, type ContextFields, contextStructOf, StructContext } from './run-context.ts';
 
 /** Room in front of an sk_buff's packet, and for its largest: 64 KB of IP behind an Ethernet header, and what programs add. */
-const SKB_HEADROOM = 256;
+const SKB_HEADROOM = 16384;
 const SKB_FRAME = SKB_HEADROOM + 65536 + ETHERNET_BYTES + 256;
 
 export interface RunInput {
@@ -93,10 +93,8 @@ export class VmProgram {
     const packet = this.#givePacket(input);
     const struct = this.#giveContext(input, packet);
     const { region, isOwn } = struct === null ? this.#plainContext(input) : { region: struct.region, isOwn: false };
-    environment.begin(this.kind.type, region, packet);
+    environment.begin(this.kind.type, region, packet, struct);
     environment.sysctl = input.sysctl ?? null;
-    environment.onPacketChange = () => struct?.put('len', packet?.length ?? 0);
-    environment.onCallbackFlags = (flags) => struct?.put('bpf_sock_ops_cb_flags', flags);
     try {
       machine.start([region.address()], this.#entry);
       if (environment.leaked !== null) throw this.#leak(environment.leaked);
@@ -114,8 +112,9 @@ export class VmProgram {
     const environment = this.#environment;
     const found = this.#givePacket({ packet });
     const struct = this.#giveContext({}, found);
-    environment.begin(this.kind.type, struct!.region, found);
-    environment.machine.start([struct!.region.address()], this.#entry);
+    const region = struct?.region ?? this.#plainContext({}).region;
+    environment.begin(this.kind.type, region, found, struct);
+    environment.machine.start([region.address()], this.#entry);
     return environment.machine.file[0];
   }
 

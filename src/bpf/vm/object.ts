@@ -16,6 +16,7 @@ import { bufferHelpers } from './helpers-buffer.ts';
 import { dynptrHelpers } from './helpers-dynptr.ts';
 import { redirectHelpers } from './helpers-redirect.ts';
 import { skbHelpers } from './helpers-skb.ts';
+import { skbShapeHelpers } from './helpers-skb-shape.ts';
 import { socketHelpers } from './helpers-socket.ts';
 import { xdpHelpers } from './helpers-xdp.ts';
 import { Machine } from './machine.ts';
@@ -135,6 +136,7 @@ export function instantiate(spec: ObjectSpec, options: InstantiateOptions = {}):
       dynptrHelpers(environment),
       redirectHelpers(environment),
       skbHelpers(environment),
+      skbShapeHelpers(environment),
       socketHelpers(environment),
       xdpHelpers(environment),
     ),

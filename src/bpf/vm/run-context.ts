@@ -14,7 +14,7 @@ import type { ContextStruct } from '../library/definitions.ts';
 import { codecOf } from '../loader/codec.ts';
 import { bytesOf, type Field } from '../types.ts';
 import { ContextGuard } from './context.ts';
-import type { Environment } from './environment.ts';
+import type { Environment, FieldAccess } from './environment.ts';
 import { Violation } from './fault.ts';
 import type { Region } from './memory.ts';
 
@@ -65,7 +65,7 @@ const packetFields: Readonly<Record<string, 'data' | 'dataEnd' | 'dataMeta'>> = 
 const returned = 'mark priority ingress_ifindex ifindex tstamp cb wire_len gso_segs hwtstamp'.split(' ');
 
 /** A context in memory. */
-export class StructContext {
+export class StructContext implements FieldAccess {
   readonly region: Region;
   readonly #struct: ContextStruct;
   readonly #environment: Environment;
@@ -156,6 +156,12 @@ export class StructContext {
       bytes.set(this.region.bytes.subarray(offset, offset + bytesOf(type)), offset);
     }
     return bytes;
+  }
+
+  /** The number in a field; 0 where the struct does not have it. */
+  number(name: string): number {
+    const field = this.#struct.struct.fields.find((one) => one.name === name);
+    return field === undefined ? 0 : Number(codecOf(field.type).read(this.#view, field.offset));
   }
 
   /** The fields as they are, without pointers. */
