@@ -9,7 +9,7 @@ import { BPF_CORE_TYPE_ID_LOCAL } from '../../kernel/btf-abi.ts';
 import { slotsOf } from '../instructions.ts';
 import { BtfError, type BtfType, essentialName } from './btf/records.ts';
 import type { Btf } from './btf/table.ts';
-import { type Access, describeAccess, matchAccess, readAccess } from './core/access.ts';
+import { type Access, describeAccess, describeMismatch, matchAccess, readAccess } from './core/access.ts';
 import { type Answer, answerFor, answerForNothing } from './core/answer.ts';
 import { areKindsCompatible } from './core/compatible.ts';
 import { type Patch, POISON, patchInstruction, poisoned } from './core/patch.ts';
@@ -98,19 +98,17 @@ function resolve(record: CoreRecord, local: Btf, targets: readonly Btf[]): Resol
   const before = answerFor(record.kind, access);
   if (record.kind === BPF_CORE_TYPE_ID_LOCAL) return { what, patch: patchOf(access, before, null, before) };
   const candidates = candidatesFor(local, record.typeId, targets);
-  const matches = (candidates?.ids ?? []).flatMap((id) => {
+  const answers: { readonly match: Access; readonly after: Answer }[] = [];
+  for (const id of candidates?.ids ?? []) {
     const match = candidates === null ? null : matchAccess(access, record.kind, candidates.btf, id);
-    return match === null ? [] : [match];
-  });
-  const answers = matches.map((match) => ({ match, after: answerFor(record.kind, match) }));
+    if (match !== null) answers.push({ match, after: answerFor(record.kind, match) });
+  }
   const [first] = answers;
   if (first === undefined) {
     const after = answerForNothing(record.kind);
     if (after !== null) return { what, patch: patchOf(access, before, null, after) };
-    return {
-      what,
-      reason: candidates === null ? 'the kernel has no type of that name' : 'the kernel’s type has no such part',
-    };
+    if (candidates === null) return { what, reason: 'the kernel has no type of that name' };
+    return { what, reason: describeMismatch(access, record.kind, candidates.btf, candidates.ids[0]) };
   }
   const differs = answers.some(
     ({ match, after }) => after.value !== first.after.value || match.offsetBits !== first.match.offsetBits,

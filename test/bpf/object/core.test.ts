@@ -116,7 +116,7 @@ test('what the kernel does not have is poisoned, and named', { skip: clangSkip |
       index: 1,
       helper: 0xbad2310,
       what: 'task_struct.no_such_field',
-      reason: 'the kernel’s type has no such part',
+      reason: 'the kernel’s struct task_struct has no such field',
     },
   ]);
   assert.deepEqual(program.instructions[1], instruction(0x85, { immediate: 0xbad2310 }));
@@ -152,7 +152,19 @@ test('an existing field of another kind does not count', () => {
   const local = table(int(4), struct('flow', 4, ['port', 1, 0]));
   const target = table({ kind: 'ptr', name: '', type: 0 }, struct('flow', 8, ['port', 1, 0]));
   assert.equal(ask(local, target, 2, '0:0', BPF_CORE_FIELD_EXISTS, 1), 0);
-  assert.equal(ask(local, target, 2, '0:0', BPF_CORE_FIELD_BYTE_OFFSET, 0), 'the kernel’s type has no such part');
+  assert.equal(
+    ask(local, target, 2, '0:0', BPF_CORE_FIELD_BYTE_OFFSET, 0),
+    'in the kernel’s struct flow it is of another kind (ptr)',
+  );
+});
+
+test('an integer of the language stands for an enum of the kernel’s', () => {
+  const local = table(int(4), struct('flow', 4, ['state', 1, 0]));
+  const target = table(
+    { kind: 'enum', name: 'state', bytes: 4, signed: false, values: [] },
+    struct('flow', 8, ['state', 1, 32]),
+  );
+  assert.equal(ask(local, target, 2, '0:0', BPF_CORE_FIELD_BYTE_OFFSET, 0), 4);
 });
 
 test('elements of arrays are bounded, but for one at the end of a struct', () => {
@@ -195,7 +207,7 @@ test('enum values are found by name', () => {
   });
   assert.equal(ask(local, target, 1, '0', BPF_CORE_ENUMVAL_VALUE, 1), 7);
   assert.equal(ask(local, target, 1, '1', BPF_CORE_ENUMVAL_EXISTS, 1), 0);
-  assert.equal(ask(local, target, 1, '1', BPF_CORE_ENUMVAL_VALUE, 2), 'the kernel’s type has no such part');
+  assert.equal(ask(local, target, 1, '1', BPF_CORE_ENUMVAL_VALUE, 2), 'the kernel’s enum64 state has no such value');
 });
 
 test('types of one name must agree', () => {

@@ -2,6 +2,8 @@
  * ELF objects, clang's and our own: read, written, loaded by bpftool, and broken on purpose.
  */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'node:test';
 import { instruction, WIDE_LOAD } from '../../../src/bpf/instructions.ts';
 import { BtfError } from '../../../src/bpf/object/btf/records.ts';
@@ -15,6 +17,7 @@ import {
   bpftoolSkip,
   clangSkip,
   compileFixture,
+  inFolder,
   libbpfSkip,
   loadWithBpftool,
   needs,
@@ -170,6 +173,25 @@ test('bpftool loads what we write as it loads clang’s own', { skip: bpftoolSki
   }
 });
 
+test('what bpftool’s linker makes of an object reads as the object', { skip: clangSkip || needs('bpftool') }, () => {
+  const object = compileFixture('everything');
+  inFolder((folder) => {
+    const path = join(folder, 'linked.o');
+    askAbout(object, 'bpftool', 'gen', 'object', path, 'OBJECT');
+    const [linked, plain] = [readElf(readFileSync(path)), readElf(object)];
+    for (const one of plain.functions) {
+      const { relocations, lines, instructions } = functionOf(linked, one.name);
+      assert.deepEqual(relocations, one.relocations, one.name);
+      assert.deepEqual(instructions, one.instructions, one.name);
+      assert.deepEqual(lines, one.lines, one.name);
+    }
+    assert.deepEqual(
+      linked.maps.map((map) => [map.name, map.values]),
+      plain.maps.map((map) => [map.name, map.values]),
+    );
+  });
+});
+
 test('bpftool writes a skeleton and C declarations for what we write', {
   skip: clangSkip || needs('bpftool'),
 }, () => {
@@ -195,6 +217,7 @@ test('what is not supported is refused by name', { skip: clangSkip }, () => {
     /big-endian machines; compile it with -target bpfel/,
   );
   assert.throws(() => readElf(compileFixture('legacy', '-target', 'x86_64-linux-gnu')), /for machine 62, not for eBPF/);
+  assert.throws(() => readElf(compileFixture('struct-ops', '-g0')), /has \.struct_ops and no \.BTF.*compile with -g/);
   assert.throws(() => readElf(new Uint8Array(64)), /not an ELF file/);
   assert.throws(() => readElf(new Uint8Array(3)), /too few for an ELF file/);
 });

@@ -105,7 +105,22 @@ export function matchAccess(local: Access, kind: number, target: Btf, targetId: 
     const compare = kind === BPF_CORE_TYPE_MATCHES ? doTypesMatch : areTypesCompatible;
     return compare(local.btf, local.rootId, target, targetId) ? root : null;
   }
-  return matchField(local, target, targetId);
+  return matchField(local, target, targetId, areFieldsCompatible);
+}
+
+/** Why a type of the right name does not have the path, as a sentence's end. */
+export function describeMismatch(local: Access, kind: number, target: Btf, targetId: number): string {
+  const { kind: what, name } = target.resolved(targetId);
+  const type = `the kernel’s ${what} ${name || target.nameOf(targetId)}`;
+  if (isEnumKind(kind)) return `${type} has no such value`;
+  if (!isFieldKind(kind)) return `${type} is not the same`;
+  const byName = matchField(local, target, targetId, () => true);
+  if (byName === null) return `${type} has no such field`;
+  const last = byName.steps[byName.steps.length - 1];
+  const struct = target.type(last.typeId);
+  const isMember = last.name !== null && (struct.kind === 'struct' || struct.kind === 'union');
+  const found = isMember ? target.resolved(struct.members[last.index].type).kind : struct.kind;
+  return `in ${type} it is of another kind (${found})`;
 }
 
 function matchEnumValue(local: Access, root: Access): Access | null {
@@ -117,14 +132,17 @@ function matchEnumValue(local: Access, root: Access): Access | null {
   return index === -1 ? null : { ...root, steps: [{ typeId: id, index, name: type.values[index].name }] };
 }
 
-function matchField(local: Access, target: Btf, targetId: number): Access | null {
+/** How the types of fields are compared. */
+type Compare = typeof areFieldsCompatible;
+
+function matchField(local: Access, target: Btf, targetId: number, compare: Compare): Access | null {
   const [first, ...rest] = local.steps;
   const steps: Step[] = [{ typeId: targetId, index: first.index, name: null }];
   let offsetBits = first.index === 0 ? 0 : first.index * target.sizeOf(targetId) * 8;
   let current = targetId;
   for (const step of rest) {
     if (step.name !== null) {
-      const found = findMember(local.btf, step, target, current);
+      const found = findMember(local.btf, step, target, current, compare);
       if (found === null) return null;
       steps.push(found.step);
       offsetBits += found.offsetBits;
@@ -148,17 +166,24 @@ interface FoundMember {
 }
 
 /** A member of the same name and a compatible type, also inside of anonymous members. */
-function findMember(local: Btf, step: Step, target: Btf, typeId: number, depth = 0): FoundMember | null {
+function findMember(
+  local: Btf,
+  step: Step,
+  target: Btf,
+  typeId: number,
+  compare: Compare,
+  depth = 0,
+): FoundMember | null {
   const id = target.resolve(typeId);
   const type = target.type(id);
   if ((type.kind !== 'struct' && type.kind !== 'union') || depth > DEPTH_MAX) return null;
   const wanted = (local.type(step.typeId) as BtfComposite).members[step.index].type;
   for (const [index, member] of type.members.entries()) {
     if (member.name === '') {
-      const inner = findMember(local, step, target, member.type, depth + 1);
+      const inner = findMember(local, step, target, member.type, compare, depth + 1);
       if (inner !== null) return { ...inner, offsetBits: inner.offsetBits + member.offsetBits };
     } else if (member.name === step.name) {
-      if (!areFieldsCompatible(local, wanted, target, member.type)) return null;
+      if (!compare(local, wanted, target, member.type)) return null;
       return {
         step: { typeId: id, index, name: member.name },
         offsetBits: member.offsetBits,

@@ -33,6 +33,8 @@ export function areFieldsCompatible(local: Btf, localId: number, target: Btf, ta
   const left = local.resolved(localId);
   const right = target.resolved(targetId);
   if (isComposite(left) && isComposite(right)) return true;
+  // The language has no enums: a program that reads one says which integer it is. Loaders of C's objects are stricter here.
+  if (left.kind === 'int' && isEnum(right)) return true;
   if (!areKindsCompatible(left, right)) return false;
   switch (left.kind) {
     case 'ptr':

@@ -223,6 +223,8 @@ class CodeLayout {
         if (option === undefined) throw new RangeError(`no kconfig option lies at ${addend}`);
         return { name: option.name };
       }
+      case 'map':
+        return { name: identifierOf(symbol) };
       default:
         return { name: symbol };
     }
@@ -273,7 +275,7 @@ function placesIn(btf: Btf | null, name: string, maps: readonly MapSpec[]): Plac
   const types = id === undefined ? null : btf?.type(id);
   return maps.map((map) => {
     const places = types?.kind === 'datasec' ? types.places : [];
-    const place = places.find((one) => btf?.nameOf(one.type) === map.name);
+    const place = places.find((one) => btf?.nameOf(one.type) === identifierOf(map.name));
     if (btf === null || place === undefined) throw new RangeError(`map ${map.name} is not defined in BTF`);
     const variable = btf.type(place.type);
     const definition = variable.kind === 'var' ? btf.resolved(variable.type) : variable;
@@ -301,7 +303,7 @@ function sectionOfMaps(
   return {
     sections: [section(name, SHF_ALLOC | SHF_WRITE, bytes, relocations)],
     symbols: places.map(({ map, offset, bytes: size }) => ({
-      name: map.name,
+      name: identifierOf(map.name),
       type: STT_OBJECT,
       binding: STB_GLOBAL,
       section: name,
@@ -315,7 +317,7 @@ function layOutMaps({ btf, maps }: ObjectSpec, code: CodeLayout): Part {
   const ordinary = maps.filter((map) => map.structOps === undefined);
   if (ordinary.length === 0) return { sections: [], symbols: [] };
   const nameOf = (map: MapSpec, name: string): string =>
-    map.type === 'prog_array' ? identifierOf(code.functionNamed(name).name) : name;
+    identifierOf(map.type === 'prog_array' ? code.functionNamed(name).name : name);
   return sectionOfMaps(
     '.maps',
     placesIn(btf, '.maps', ordinary),

@@ -95,7 +95,9 @@ class FileWriter {
     // Symbol 0 is the empty one.
     this.#firstGlobal = locals.length + 1;
     for (const [position, symbol] of this.#symbols.entries()) {
-      this.#symbolIndex.set(symbol.type === STT_SECTION ? `section ${symbol.section}` : symbol.name, position + 1);
+      const key = symbol.type === STT_SECTION ? `section ${symbol.section}` : symbol.name;
+      // Functions and maps come first: a variable of the same name is never referred to by it.
+      if (!this.#symbolIndex.has(key)) this.#symbolIndex.set(key, position + 1);
     }
   }
 
