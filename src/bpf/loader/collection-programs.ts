@@ -14,6 +14,7 @@ import { ATTACH_TYPES, type AttachTypeName, PROGRAM_TYPES, type ProgramTypeName 
 import { type Instruction, loadWide } from '../instructions.ts';
 import { kernelBtf } from '../object/btf/kernel.ts';
 import type { Btf } from '../object/btf/table.ts';
+import { type CoreResult, relocateCore } from '../object/core.ts';
 import { type LinkedProgram, link, programInfo } from '../object/link.ts';
 import type { ObjectSpec, ProgramKind, Relocation } from '../object/spec.ts';
 import type { ObjectMap } from './collection-maps.ts';
