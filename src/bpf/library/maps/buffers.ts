@@ -55,11 +55,16 @@ export const stackTrace = constructorOf<<V extends Layout>(options: of.Valued<V>
   { key: 'u32', value: 'required', methods: { get: 'bpf_get_stackid' } },
 );
 
-/** Memory that programs and user space share, with one address for both. `maxEntries`: pages. */
-export const arena = constructorOf<(options: of.Sized) => of.ArenaMap>('arena', 'arena', '6.9', {
-  key: 'none',
-  value: 'none',
-  // The kernel refuses an arena without it (kernel/bpf/arena.c, arena_map_alloc).
-  flags: BPF_F_MMAPABLE,
-  methods: {},
-});
+/** Memory that programs and user space share, at one address for both (`address`, or where the kernel likes). `maxEntries`: pages. */
+export const arena = constructorOf<(options: of.Sized & { readonly address?: number }) => of.ArenaMap>(
+  'arena',
+  'arena',
+  '6.9',
+  {
+    key: 'none',
+    value: 'none',
+    // The kernel refuses an arena without it (kernel/bpf/arena.c, arena_map_alloc).
+    flags: BPF_F_MMAPABLE,
+    methods: {},
+  },
+);

@@ -6,12 +6,13 @@
  */
 import type { Layout } from '../layout.ts';
 import type { u32 } from '../numbers.ts';
+import type { Program } from '../programs/program.ts';
 import { constructorOf } from './constructor.ts';
 import { lookup, redirected, table } from './methods.ts';
 import type * as of from './types.ts';
 
 /** Programs to go on in. `values: [parse, null, drop]` fills it when the object is loaded. */
-export const programArray = constructorOf<(options: of.Sized & of.ProgramsByIndex) => of.ProgramArrayMap>(
+export const programArray = constructorOf<(options: of.Sized & of.Filled<Program>) => of.ProgramArrayMap>(
   'programArray',
   'prog_array',
   '4.2',
@@ -20,7 +21,7 @@ export const programArray = constructorOf<(options: of.Sized & of.ProgramsByInde
 
 /** Maps by index: `value` is a map such as those that it will hold. */
 export const arrayOfMaps = constructorOf<
-  <V extends of.BpfMap>(options: of.Valued<V>) => of.MapOfMaps<'array_of_maps', Layout<u32>, V>
+  <V extends of.BpfMap>(options: of.Valued<V> & of.Filled<V>) => of.MapOfMaps<'array_of_maps', Layout<u32>, V>
 >('arrayOfMaps', 'array_of_maps', '4.12', { key: 'u32', value: 'map', methods: lookup });
 
 /** Maps by key. */

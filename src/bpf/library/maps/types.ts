@@ -9,7 +9,6 @@ import type { AnyBuffer, sk_reuseport_md } from '../contexts/packets.ts';
 import type { bpf_sock, bpf_xdp_sock } from '../contexts/sockets.ts';
 import type { Flags, Kernel, Layout, Stored, Value } from '../layout.ts';
 import type { i32, i64, u32, u64 } from '../numbers.ts';
-import type { Program } from '../programs/program.ts';
 import type { bpf_perf_event_value } from '../uapi-structs.ts';
 
 /** What every map has: what it was declared with. */
@@ -226,4 +225,7 @@ export type Valued<V> = Sized & { readonly value: V };
 
 export type KeyValue<K, V> = Sized & { readonly key: K; readonly value: V };
 
-export type ProgramsByIndex = { readonly values?: readonly (Program | null)[] };
+/** Filled when the object is loaded, by index. */
+export interface Filled<T> {
+  readonly values?: readonly (T | null)[];
+}
