@@ -2,6 +2,7 @@
  * Test support for the compiler of the room `bpf`: programs as text, compiled with and without the optimiser, run in the kernel over a
  * packet, with their globals read back.
  */
+import assert from 'node:assert/strict';
 import { compileText } from '../../src/bpf/compiler/compile.ts';
 import { CompileErrors } from '../../src/bpf/compiler/diagnostics.ts';
 import { lowerModule } from '../../src/bpf/compiler/front/index.ts';
@@ -36,6 +37,14 @@ export interface RunOptions {
 export function runMain(text: string, options: RunOptions = {}): Outcome {
   using runner = loadMain(text, options);
   return runner.run(options);
+}
+
+/** Runs a module compiled with and without the optimiser, which must not make a difference. */
+export function runBoth(text: string, options: Omit<RunOptions, 'optimise'> = {}): Outcome {
+  const plain = runMain(text, { ...options, optimise: false });
+  const optimised = runMain(text, options);
+  assert.deepEqual(optimised, plain);
+  return optimised;
 }
 
 /** A module in the kernel, whose program `main` can be run again and again. */
