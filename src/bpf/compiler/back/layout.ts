@@ -100,7 +100,8 @@ function repeatShort(target: MachineFunction, lengthOf: LengthOf): boolean {
     if (end.kind !== 'jump' || end.target === target.blocks[index + 1] || end.target === block) continue;
     const { instructions, end: its } = end.target;
     if (its.kind === 'jump' || lengthOf(end.target) > REPEATED_MAX) continue;
-    block.instructions = [...block.instructions, ...instructions];
+    // Copies: what is known of registers differs from place to place, and polishing changes instructions by it.
+    block.instructions = [...block.instructions, ...instructions.map((one) => ({ ...one }))];
     block.end = { ...its };
     repeated = true;
   }
