@@ -37,6 +37,8 @@ export interface SuiteCase {
   /** Values of `.rodata`, by the names in TypeScript. */
   readonly constants?: Readonly<Record<string, unknown>>;
   readonly inputs: () => readonly Input[];
+  /** What it sees depends on the machine: ids of tasks, cookies of sockets. In the VM others are seen than in the kernel. */
+  readonly seesMachine?: boolean;
   /** Maps whose content is compared in the end. */
   readonly observed?: readonly string[];
   /** Ring buffers whose records are compared in the end. */

@@ -220,6 +220,7 @@ export const socketCases: readonly SuiteCase[] = [
     name: 'lookup-steering',
     program: 'lookupSteering',
     kernel: true,
+    seesMachine: true,
     prepare: (setup) => {
       setup.set('closedPorts', bytes(le32(8443)), bytes(le64(0n)));
       setup.listen('listeners', bytes(le32(0)));
@@ -231,6 +232,7 @@ export const socketCases: readonly SuiteCase[] = [
     name: 'latency-histogram',
     program: 'leave',
     kernel: true,
+    seesMachine: true,
     inputs: () =>
       Array.from({ length: 40 }, (_, index) => ({
         program: index % 2 === 0 || index % 10 === 9 ? 'enter' : 'leave',

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compile } from '../../src/bpf/compiler/compile.ts';
 import { type Collection, loadObject } from '../../src/bpf/loader/collection.ts';
+import { type EventCallback, RingBufferReader } from '../../src/bpf/loader/ring-buffer.ts';
 import { readElf } from '../../src/bpf/object/elf/read.ts';
 import type { ObjectSpec } from '../../src/bpf/object/spec.ts';
 import { check } from '../../src/kernel/error.ts';
@@ -182,7 +183,20 @@ class KernelRunner implements Runner {
   observation(): Observation {
     const contentOfMap = (name: string): MapContent =>
       contentOf(named(this.collection.maps, name).entries() as Iterable<[Uint8Array, Uint8Array]>);
-    return observe(this.#case, contentOfMap, (name) => named(this.collection.globals, name).value);
+    const end = observe(this.#case, contentOfMap, (name) => named(this.collection.globals, name).value);
+    const { records = [] } = this.#case;
+    return { ...end, ...Object.fromEntries(records.map((name) => [name, this.#recordsOf(name)])) };
+  }
+
+  #recordsOf(name: string): string[] {
+    const records: string[] = [];
+    const map = named(this.collection.maps, name);
+    const keep: EventCallback = (view, offset, length) =>
+      records.push(hex(new Uint8Array(view.buffer, offset, length)));
+    // All records are there already: nothing is waited for.
+    using reader = new RingBufferReader(map, keep, { watch: () => ({ [Symbol.dispose]() {} }) });
+    reader.read();
+    return records;
   }
 
   [Symbol.dispose](): void {
