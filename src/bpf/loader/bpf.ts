@@ -7,6 +7,7 @@
 import { BPF_ATTR } from '../../kernel/bpf-attributes.ts';
 import { ERRNO } from '../../kernel/errno.ts';
 import { KernelError } from '../../kernel/error.ts';
+import { statusField } from '../../kernel/procfs.ts';
 import { addressOf, call, SYS } from '../../kernel/syscall.ts';
 
 /** Ample for the last field of BPF_ATTR; a multiple of 8. */
@@ -103,8 +104,20 @@ export function kernelName(name: string): Uint8Array {
   return utf8.encode(name.replaceAll(/[^\w.]/g, '_').slice(0, NAME_BYTES_MAX));
 }
 
+/** include/uapi/linux/capability.h. */
+const CAPABILITIES = { CAP_NET_ADMIN: 12n, CAP_PERFMON: 38n, CAP_BPF: 39n } as const;
+
+/** What a refusal for want of permission means: a privilege that this process lacks, or a rule of the kernel's. */
+export function permissionRemedy(): string {
+  const effective = BigInt(`0x${statusField('CapEff') ?? '0'}`);
+  const hasAll = Object.values(CAPABILITIES).every((bit) => (effective & (1n << bit)) !== 0n);
+  if (!hasAll) return PRIVILEGES;
+  return 'this process has CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: the kernel itself forbids it (a security module, or lockdown)';
+}
+
 /** The error of a call, with what to do where that is known. */
 export function bpfError(result: number, object: string, remedy?: string): KernelError {
-  const advice = remedy ?? (result === -ERRNO.EPERM || result === -ERRNO.EACCES ? PRIVILEGES : undefined);
+  const isDenied = result === -ERRNO.EPERM || result === -ERRNO.EACCES;
+  const advice = remedy ?? (isDenied ? permissionRemedy() : undefined);
   return new KernelError('bpf', result, { object, remedy: advice });
 }

@@ -31,10 +31,14 @@ export class ObjectProgram extends Program {
   readonly name: string;
   readonly kind: ProgramKind;
 
-  constructor(descriptor: number, log: string, name: string, kind: ProgramKind) {
+  /** Its function in the object's own BTF, by which programs are attached to it; 0 where the object has none. */
+  readonly functionTypeId: number;
+
+  constructor(descriptor: number, log: string, name: string, kind: ProgramKind, functionTypeId: number) {
     super(descriptor, kind.type as ProgramTypeName, log, kind.attachType as AttachTypeName | null);
     this.name = name;
     this.kind = kind;
+    this.functionTypeId = functionTypeId;
   }
 
   /**
@@ -143,5 +147,5 @@ export function loadObjectProgram(name: string, kind: ProgramKind, context: Prog
     ...hookOf(name, kind, object),
     ...(btf === null ? {} : { btf: { descriptor: btf.descriptor, ...programInfo(linked, btf.types) } }),
   });
-  return new ObjectProgram(descriptor, log, name, kind);
+  return new ObjectProgram(descriptor, log, name, kind, linked.functions[0]?.typeId ?? 0);
 }

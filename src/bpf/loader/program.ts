@@ -166,7 +166,7 @@ export function loadProgramDescriptor(spec: ProgramSpec): { readonly descriptor:
   const level = spec.logLevel ?? 0;
   let { result, log } = level === 0 ? attempt(spec, code, 0, 0) : attemptWithLog(spec, code, level);
   // A refusal without a log is not the verifier's: privileges, sizes, an unknown program type.
-  if (result < 0 && result !== -ERRNO.EPERM && level === 0) ({ result, log } = attemptWithLog(spec, code, 1));
+  if (result < 0 && level === 0) ({ result, log } = attemptWithLog(spec, code, 1));
   if (result >= 0) return { descriptor: result, log };
   throw log.trim() === '' ? bpfError(result, object) : new VerifierError(result, object, log, spec.source);
 }

@@ -1,0 +1,237 @@
+/**
+ * Programs at tracepoints, functions, probes and samples, and iterators: each is shown to run when its event happens. What this kernel
+ * refuses is reported with its reason.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import test, { after, before, type TestContext } from 'node:test';
+import { assemble } from '../../src/bpf/assembler.ts';
+import { loadObject } from '../../src/bpf/loader/collection.ts';
+import type { ObjectProgram } from '../../src/bpf/loader/collection-programs.ts';
+import { btfInfo, openById, programInfo } from '../../src/bpf/loader/info.ts';
+import { Executable, findExecutable, ProbeError } from '../../src/bpf/loader/links/executable.ts';
+import { Link } from '../../src/bpf/loader/links/link.ts';
+import { tracefsPath } from '../../src/bpf/loader/links/perf-event.ts';
+import { attachTracing, readIteratorText } from '../../src/bpf/loader/links/tracing.ts';
+import { loadProgram } from '../../src/bpf/loader/program.ts';
+import { BtfBuilder } from '../../src/bpf/object/btf/builder.ts';
+import { I32, U64 } from '../../src/bpf/types.ts';
+import { KernelError } from '../../src/kernel/error.ts';
+import { mountsOf } from '../../src/kernel/mounts.ts';
+import { closeDescriptor } from '../../src/kernel/socket.ts';
+import { call, SYS } from '../../src/kernel/syscall.ts';
+import { mounted, type Place, kernelSkip as skip } from '../support/bpf-kernel.ts';
+import { countingObject, functionOf, kind, loadCounter, objectOf } from '../support/bpf-object.ts';
+
+let tracefs: Place | null = null;
+
+before(() => {
+  if (skip === false && mountsOf('tracefs').length === 0) tracefs = mounted('tracefs');
+});
+after(() => tracefs?.[Symbol.dispose]());
+
+/** Something that makes the scheduler switch and enters the kernel often. */
+function busy(): void {
+  for (let round = 0; round < 50; round++) call(SYS.poll, 0, 0, 1);
+}
+
+test('a tracepoint program runs with its event and ends with its link', { skip }, () => {
+  using counter = loadCounter(
+    kind('tracepoint', { target: 'sched/sched_switch', section: 'tp/sched/sched_switch' }),
+    0,
+  );
+  {
+    using link = counter.program.attach();
+    assert.equal(link.kind, 'perf_event');
+    busy();
+    assert.ok(counter.hits() > 10);
+  }
+  const seen = counter.hits();
+  busy();
+  assert.equal(counter.hits(), seen);
+  assert.throws(
+    () => counter.program.attach({ tracepoint: 'sched/no_such_event' }),
+    /no tracepoint sched:no_such_event/,
+  );
+  assert.throws(() => counter.program.attach({ tracepoint: 'sched_switch' }), /a form like sched\/sched_switch/);
+  assert.match(tracefsPath(), /./);
+});
+
+test('a raw tracepoint and one with types run with their event', { skip }, () => {
+  using raw = loadCounter(kind('raw_tracepoint', { target: 'sched_switch', section: 'raw_tp/sched_switch' }), 0);
+  const typed = kind('tracing', { attachType: 'trace_raw_tp', target: 'sched_switch', section: 'tp_btf/sched_switch' });
+  using withTypes = loadCounter(typed, 0);
+  using first = raw.program.attach();
+  using second = withTypes.program.attach();
+  busy();
+  assert.ok(raw.hits() > 10);
+  assert.ok(withTypes.hits() > 10);
+  assert.equal(first.kind, 'raw_tracepoint');
+  assert.ok(second instanceof Link);
+  assert.equal(second.info().programId, withTypes.program.info().id);
+  assert.throws(() => raw.program.attach({ tracepoint: 'no_such' }), /ENOENT; no tracepoint has the name/);
+});
+
+test('a hook that the kernel does not have is named before anything is loaded', { skip }, () => {
+  const typed = kind('tracing', { attachType: 'trace_raw_tp', target: 'no_such', section: 'tp_btf/no_such' });
+  assert.throws(() => loadObject(countingObject(typed, 0)), /this kernel has no tracepoint no_such for programs/);
+  const lsm = kind('lsm', { attachType: 'lsm_mac', target: 'no_such', section: 'lsm/no_such' });
+  assert.throws(() => loadObject(countingObject(lsm, 0)), /this kernel has no LSM hook no_such/);
+});
+
+test('an iterator goes through all tasks, each time it is read', { skip }, () => {
+  const writing = functionOf(
+    'dump',
+    `mov %r2, 0x2e
+     stxb [%r10-1], %r2
+     ldxdw %r1, [%r1]
+     ldxdw %r1, [%r1]
+     mov %r2, %r10
+     add %r2, -1
+     mov %r3, 1
+     call 127
+     mov %r0, 0
+     exit`,
+    { kind: kind('tracing', { attachType: 'trace_iter', target: 'task', section: 'iter/task' }) },
+  );
+  using collection = loadObject(objectOf({ functions: [writing] }));
+  using all = collection.programs.dump.attach();
+  assert.ok(all instanceof Link);
+  assert.match(readIteratorText(all), /^\.{5,}$/);
+  assert.match(readIteratorText(all), /^\.{5,}$/);
+  using mine = collection.programs.dump.attach({ iterate: { thread: process.pid } });
+  // A second call at the end has no task: programs see null there.
+  assert.match(readIteratorText(mine as Link), /^\.{1,2}$/);
+});
+
+test('samples of the CPU’s clock reach a perf event program', { skip }, () => {
+  using counter = loadCounter(kind('perf_event', { section: 'perf_event' }), 0);
+  using _link = counter.program.attach({ samples: { frequency: 1000 } });
+  const end = Date.now() + 100;
+  while (Date.now() < end);
+  assert.ok(counter.hits() > 5, `${counter.hits()} samples`);
+});
+
+test('uprobes run at a function of a library and at its return', { skip }, () => {
+  for (const section of ['uprobe', 'uretprobe']) {
+    using counter = loadCounter(
+      kind('kprobe', { section: `${section}/libc.so.6:syscall`, target: 'libc.so.6:syscall' }),
+      0,
+    );
+    {
+      using link = counter.program.attach();
+      assert.equal(link.kind, 'perf_event');
+      // The shim makes system calls by libc's syscall().
+      for (let round = 0; round < 20; round++) call(SYS.getpid);
+      assert.ok(counter.hits() >= 20, section);
+    }
+    const seen = counter.hits();
+    call(SYS.getpid);
+    assert.equal(counter.hits(), seen);
+    using _mine = counter.program.attach({
+      uprobe: { executable: 'libc.so.6', function: 'syscall', process: process.pid },
+    });
+    call(SYS.getpid);
+    assert.ok(counter.hits() > seen);
+  }
+});
+
+test('a function that is not there, and a file that is none, are named', { skip }, () => {
+  using counter = loadCounter(kind('kprobe', { section: 'uprobe', target: null }), 0);
+  const uprobe = { executable: 'libc.so.6', function: 'no_such_function' };
+  assert.throws(() => counter.program.attach({ uprobe }), /has no function no_such_function/);
+  assert.throws(() => new Executable(import.meta.filename), /is no executable or library/);
+  assert.throws(() => findExecutable('no-such-command'), ProbeError);
+});
+
+test('USDT probes of a library are found, and take programs', { skip }, (context) => {
+  using libc = new Executable(findExecutable('libc.so.6'));
+  const probes = libc.usdtProbes();
+  if (probes.length === 0) {
+    context.skip('this libc was built without probes');
+    return;
+  }
+  for (const probe of probes) assert.ok(probe.offset > 0 && /^[\w]+$/.test(probe.provider) && probe.name !== '');
+  using counter = loadCounter(kind('kprobe', { section: 'usdt' }), 0);
+  const [{ provider, name }] = probes;
+  using link = counter.program.attach({ usdt: { executable: 'libc.so.6', provider, name } });
+  assert.equal(link.kind, 'perf_event');
+  assert.throws(
+    () => counter.program.attach({ usdt: { executable: 'libc.so.6', provider, name: 'nothing' } }),
+    /has no probe/,
+  );
+});
+
+/** A program whose function has a type, as those need to which others are attached. */
+function typedTarget(name: string): ReturnType<typeof loadObject> {
+  const types = new BtfBuilder();
+  const typeId = types.addFunction(name, [{ name: 'context', type: U64 }], I32, 'global');
+  const lines = [{ index: 0, file: 'target.bpf.ts', line: 1, column: 1, text: 'return 7;' }];
+  types.addString('target.bpf.ts');
+  types.addString('return 7;');
+  return loadObject(
+    objectOf({
+      functions: [
+        functionOf(name, 'mov %r0, 7\nexit', { kind: kind('socket_filter'), linkage: 'global', typeId, lines }),
+      ],
+      btf: types.finish(),
+    }),
+  );
+}
+
+/** The id of a program's main function in its own BTF: the first function there. */
+function functionId(program: ObjectProgram): number {
+  const descriptor = openById('btf', programInfo(program.descriptor).btfId);
+  assert.ok(descriptor !== null);
+  assert.equal(btfInfo(descriptor).isKernel, false);
+  closeDescriptor(descriptor);
+  return program.functionTypeId;
+}
+
+/** Attaches; where the kernel refuses, says why. */
+function attachOrReport(context: TestContext, what: string, attachIt: () => void): void {
+  try {
+    attachIt();
+  } catch (error) {
+    if (!(error instanceof KernelError || error instanceof ProbeError)) throw error;
+    assert.match(error.message, /.{20}/);
+    context.diagnostic(`${what} is refused here: ${error.message}`);
+  }
+}
+
+test('a program is attached to another program, or the refusal says why', { skip }, (context) => {
+  using target = typedTarget('answer');
+  const { answer } = target.programs;
+  for (const attachType of ['trace_fentry', 'trace_fexit'] as const) {
+    attachOrReport(context, `${attachType} of a program`, () => {
+      using tracer = loadProgram({
+        type: 'tracing',
+        attachType,
+        attachBtfId: functionId(answer),
+        attachTo: answer,
+        instructions: assemble('mov %r0, 0\nexit'),
+      });
+      using link = attachTracing(tracer, 'answer');
+      assert.equal(answer.testRun({ data: new Uint8Array(64) }).result, 7);
+      assert.equal(link.info().attachType, attachType);
+    });
+  }
+});
+
+test('programs at kernel functions, LSM hooks and kprobes run, or the refusal says why', { skip }, (context) => {
+  const cases = [
+    kind('tracing', { attachType: 'trace_fentry', target: 'do_sys_poll', section: 'fentry/do_sys_poll' }),
+    kind('tracing', { attachType: 'trace_fexit', target: 'do_sys_poll', section: 'fexit/do_sys_poll' }),
+    kind('lsm', { attachType: 'lsm_mac', target: 'file_open', section: 'lsm/file_open' }),
+    kind('kprobe', { target: 'do_sys_poll', section: 'kprobe/do_sys_poll' }),
+  ];
+  for (const one of cases) {
+    attachOrReport(context, one.section, () => {
+      using counter = loadCounter(one, 0);
+      using _link = counter.program.attach();
+      busy();
+      readFileSync('/proc/self/status');
+      assert.ok(counter.hits() > 0, one.section);
+    });
+  }
+});
