@@ -125,7 +125,8 @@ export interface ProgramDefinition {
   readonly flags: number;
   /**
    * The context's type: a struct of the UAPI, or how to find it: `btfTracepoint`, `function` and `lsm` give the arguments of the kernel
-   * function one by one, `tracepoint` the event's fields, `iterator` and `structOps` what BTF says; `raw` an array of u64.
+   * function one by one, `tracepoint` the event's fields, `iterator` and `structOps` what BTF says; `raw` an array of u64, or
+   * the struct with which the body's parameter is annotated.
    */
   readonly context: ContextDefinition;
   /** The values that a program may return, for messages; null for any. */

@@ -92,7 +92,7 @@ test('a module of programs describes itself when it is imported', () => {
 
 const Flow = struct({ port: u16, bytes: u64 });
 const flows = hash({ key: u32, value: Flow, maxEntries: 1 });
-const numbers = hash({ key: u64, value: u32, maxEntries: 1 });
+const numbers = hash({ key: u64, value: u32, maxEntries: 1, pin: 'byName' });
 
 export function mistakes(context: xdp_md): number {
   const ip = packet(context, Ipv4, Ethernet.size);
@@ -123,6 +123,8 @@ export function mistakes(context: xdp_md): number {
   atomicAdd(flow, 'bytes', 1);
   // @ts-expect-error no such field
   atomicAdd(flow, 'packets', 1n);
+  // @ts-expect-error there is one way of pinning
+  hash({ key: u32, value: u64, maxEntries: 1, pin: 'byPath' });
   // @ts-expect-error a context's field that no program may write
   context.ingress_ifindex = 2;
   // @ts-expect-error a lock is no number

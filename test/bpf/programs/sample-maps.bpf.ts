@@ -49,7 +49,7 @@ export const limit = readOnly(u32, 100);
 export const seen = global(u64, 0n);
 export const total = global(Counters);
 
-export const flows = lruHash({ key: Flow, value: Counters, maxEntries: 1024, pin: 'byName' });
+export const flows = lruHash({ key: Flow, value: Counters, maxEntries: 1024 });
 export const perPort = perCpuArray({ value: u64, maxEntries: 65_536 });
 export const prefixes = lpmTrie({ key: Prefix, value: u32, maxEntries: 128 });
 export const events = ringBuffer({ value: Event, maxEntries: 65_536 });

@@ -3,7 +3,7 @@
  * dissector) and struct sk_reuseport_md, with the kernel's field names (include/uapi/linux/bpf.h).
  *
  * A newcomer would get wrong: which fields of __sk_buff may be read or written depends on the program type (net/core/filter.c,
- * *_is_valid_access). What stands here is what the widest of them, tc, allows; the verifier says no to the others.
+ * *_is_valid_access). `__sk_buff` has them all; what each kind of program is given is one of the types behind it.
  */
 import type { Value } from '../layout.ts';
 import { be16, be32, u8, u32, u64 } from '../numbers.ts';
