@@ -19,6 +19,7 @@ import {
   computed,
   describe,
   isScalarType,
+  type LocalVariable,
   type Operand,
   type Pointer,
   type Scalar,
@@ -234,7 +235,7 @@ export class Frame {
 
   /** A variable: `shape` says everything but its value. */
   variable(node: Located, name: string, shape: Scalar | Pointer): Binding {
-    const ir: Variable = { name, space: shape.kind === 'scalar' ? 'scalar' : shape.space };
+    const ir = { name, space: shape.kind === 'scalar' ? 'scalar' : shape.space };
     const binding: Binding = { name, operand: null, variable: { ir, shape }, owner: this };
     this.declare(node, binding);
     return binding;
@@ -270,8 +271,25 @@ export class Frame {
     }
     if (operand.kind !== 'pointer') refuse(node, `${describe(operand)} cannot be in ${binding.name}`);
     const state = this.nullness(operand);
+    this.#fit(node, variable, shape, operand);
     this.builder.write(ir, this.settle(operand));
     this.learn(binding, state === 'unknown' ? null : state);
+  }
+
+  /** A variable leads to one kind of memory only, as the verifier follows each pointer by its kind. */
+  #fit(node: Located, variable: LocalVariable, shape: Pointer, operand: Pointer): void {
+    const { name } = variable.ir;
+    if (shape.space === 'scalar') {
+      variable.ir.space = operand.space;
+      variable.shape = { ...operand, nullable: shape.nullable, tests: null, offset: 0, binding: null };
+      return;
+    }
+    if (shape.boxed !== operand.boxed || describe(shape) !== describe(operand)) {
+      refuse(node, `${describe(operand)} cannot be in ${name}`, `it holds ${describe(shape)}`);
+    }
+    if (shape.space !== operand.space) {
+      refuse(node, `${name} leads into ${shape.space}, and this into ${operand.space}`, 'use two variables');
+    }
   }
 
   /** The address that a pointer holds, its offset added. */

@@ -55,7 +55,7 @@ function declareVariable(
   initial: Operand | null,
 ): void {
   const type = annotation?.type ?? null;
-  if (type !== null && isScalarType(type)) {
+  if (type !== null && isScalarType(type) && annotation?.boxed === false) {
     const binding = frame.variable(node, name, known(type, 0n));
     frame.write(node, binding, initial ?? known(type, 0n));
     return;

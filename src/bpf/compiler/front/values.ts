@@ -17,7 +17,6 @@ import {
   U32,
   U64,
 } from '../../types.ts';
-import type { Variable } from '../builder.ts';
 import type { Condition, Space, Value } from '../ir.ts';
 import type { FunctionEntity, GlobalEntity, MapEntity, Module } from './entities.ts';
 
@@ -119,13 +118,19 @@ export type Operand =
   /** Its declaration was refused. */
   | { readonly kind: 'broken' };
 
+/** A variable of a function. What a pointer leads to may become known only when it first gets one that is not null. */
+export interface LocalVariable {
+  readonly ir: { readonly name: string; space: Space };
+  shape: Scalar | Pointer;
+}
+
 /** A local name: what it stands for. */
 export interface Binding {
   readonly name: string;
   /** Its operand, where it never changes. */
   readonly operand: Operand | null;
   /** Where its value changes: the IR's variable, and an operand that says all but the value. */
-  readonly variable: { readonly ir: Variable; readonly shape: Scalar | Pointer } | null;
+  readonly variable: LocalVariable | null;
   /** The function it belongs to: callbacks cannot see the locals of others. */
   readonly owner: object;
 }
