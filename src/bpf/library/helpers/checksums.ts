@@ -32,7 +32,7 @@ export const bpf_l4_csum_replace: (context: AnyBuffer, offset: u32, from: Flags,
     MOVES,
   );
 
-/** `seed` with `to` added and `from` taken away, not folded: 32 bits, or a negative errno. Sizes in steps of 4. */
+/** Adds `to` to `seed` and takes `from` away, not folded: 32 bits, or a negative errno. Sizes in steps of 4; either may be null. */
 export const bpf_csum_diff: (from: object | null, to: object | null, seed: Flags) => i64 = helper(
   28,
   'bpf_csum_diff',
