@@ -30,6 +30,7 @@ export function objectOf(front: FrontResult, functions: readonly CompiledFunctio
   const assembly = new Assembly(front);
   const { maps, data, kernelSymbols } = assembly.addSymbols(functions);
   const specs = functions.map((one) => assembly.functionSpec(one));
+  const btf = assembly.builder.finish();
   return {
     license: front.license,
     functions: specs,
@@ -37,7 +38,8 @@ export function objectOf(front: FrontResult, functions: readonly CompiledFunctio
     data,
     kconfig: front.kconfig,
     kernelSymbols,
-    btf: assembly.builder.finish(),
+    // The kernel refuses a table without types, as of a module that only others import.
+    btf: btf.endId === btf.firstId ? null : btf,
   };
 }
 

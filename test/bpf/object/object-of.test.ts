@@ -73,7 +73,8 @@ const maps: readonly MapSpec[] = [
   mapSpec('inner_a', 'array', U32, U64, { maxEntries: 2 }),
   mapSpec('outer', 'array_of_maps', U32, null, { valueBytes: 4, inner, values: [null, 'inner_a'] }),
   mapSpec('jumps', 'prog_array', U32, null, { valueBytes: 4, values: ['filterBody', null] }),
-  mapSpec('events$', 'ringbuf', null, null, { maxEntries: 4096 }),
+  // What its records are is for user space; the kernel's ring buffers have no value.
+  mapSpec('events$', 'ringbuf', null, flow, { maxEntries: 4096, valueBytes: 0 }),
 ];
 
 const pid: CoreRelocation = { struct: task, path: ['pid'], kind: 'fieldExists' };

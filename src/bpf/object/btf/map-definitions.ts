@@ -7,7 +7,7 @@
  */
 import { BPF_F_LINK } from '../../../kernel/bpf-attributes.ts';
 import { MAP_TYPES } from '../../../kernel/bpf-names.ts';
-import { type StructType, type Type, VOID } from '../../types.ts';
+import { bytesOf, type StructType, type Type, VOID } from '../../types.ts';
 import type { MapSpec } from '../spec.ts';
 import type { BtfBuilder } from './builder.ts';
 import type { BtfMember } from './records.ts';
@@ -43,12 +43,25 @@ function hasValues(map: MapSpec): boolean {
   return map.inner !== undefined || map.values !== undefined;
 }
 
+/**
+ * The types that the kernel's key and value have. A ring buffer has no value, and what the source says its records are is for decoding
+ * them; a type would be taken for the size.
+ */
+function typesOf({ key, value, keyBytes, valueBytes, ...map }: MapSpec): Pick<MapSpec, 'key' | 'value'> {
+  const holdsDescriptors = map.inner !== undefined || map.values !== undefined;
+  return {
+    key: key !== null && bytesOf(key) === keyBytes ? key : null,
+    value: value !== null && !holdsDescriptors && bytesOf(value) === valueBytes ? value : null,
+  };
+}
+
 /** What stands in the struct before `values`. */
 function propertiesOf(map: MapSpec): Property[] {
   const properties: Property[] = [{ name: 'type', number: typeNumber(map) }];
-  if (map.key !== null) properties.push({ name: 'key', type: map.key });
+  const { key, value } = typesOf(map);
+  if (key !== null) properties.push({ name: 'key', type: key });
   else if (map.keyBytes > 0) properties.push({ name: 'key_size', number: map.keyBytes });
-  if (map.value !== null && !hasValues(map)) properties.push({ name: 'value', type: map.value });
+  if (value !== null) properties.push({ name: 'value', type: value });
   else if (map.valueBytes > 0) properties.push({ name: 'value_size', number: map.valueBytes });
   const numbers: readonly (readonly [string, number])[] = [
     ['max_entries', map.maxEntries],
@@ -106,8 +119,9 @@ export function addMapDefinition(builder: BtfBuilder, map: MapSpec): { readonly 
     members.push({ name: 'values', type: builder.addArray(element, 0), offsetBits: bytes * 8, bits: 0 });
   }
   const type = builder.addMembers('', members, bytes);
-  const keyTypeId = map.key === null ? 0 : builder.addType(map.key);
-  const valueTypeId = map.value === null || hasValues(map) ? 0 : builder.addType(map.value);
+  const { key, value } = typesOf(map);
+  const keyTypeId = key === null ? 0 : builder.addType(key);
+  const valueTypeId = value === null ? 0 : builder.addType(value);
   return { map: { ...map, keyTypeId, valueTypeId, ...(inner === undefined ? {} : { inner }) }, type };
 }
 
