@@ -46,16 +46,6 @@ interface Passing {
   callback: { readonly index: number; readonly node: Expression; readonly parameter: HelperParameter } | null;
 }
 
-/** Licences that the kernel counts as compatible (include/linux/license.h). */
-const GPL_COMPATIBLE: ReadonlySet<string> = new Set([
-  'GPL',
-  'GPL v2',
-  'GPL and additional rights',
-  'Dual BSD/GPL',
-  'Dual MIT/GPL',
-  'Dual MPL/GPL',
-]);
-
 /** Memory that a helper may look at by itself: the kernel's own is copied to the stack first. */
 function reachable(frame: Frame, node: Located, pointer: Pointer): Pointer {
   frame.present(node, pointer);
@@ -341,9 +331,7 @@ export function callHelper(
   map: MapOperand | null,
 ): Operand {
   const { builder, unit } = frame;
-  if (definition.gplOnly && !GPL_COMPATIBLE.has(unit.license)) {
-    refuse(node, `${definition.name} is for GPL-compatible programs only`, `the licence here is ${unit.license}`);
-  }
+  if (definition.gplOnly) unit.requireGpl(node, definition.name);
   const passing: Passing = { frame, node, definition, values: [], map, reserved: null, callback: null };
   let next = 0;
   for (const parameter of definition.parameters) {

@@ -40,6 +40,7 @@ function part(frame: Frame, node: Expression): { readonly directive: string; rea
 
 export function print(frame: Frame, node: Call): Operand {
   const { builder, unit } = frame;
+  unit.requireGpl(node, 'bpf_trace_printk');
   const [template, ...rest] = argumentsOf(node);
   if (template === undefined || rest.length > 0 || !/^(?:TemplateLiteral|StringLiteral)$/.test(template.type)) {
     refuse(node, 'print takes one template', 'write print(`port …`)');

@@ -39,6 +39,16 @@ const roundUp = (value: number, to: number): number => Math.ceil(value / to) * t
 /** Where compilers put strings: loaders know it as read-only data without variables. */
 const STRINGS = '.rodata.str1.1';
 
+/** Licences that the kernel counts as compatible (include/linux/license.h). */
+const GPL_COMPATIBLE: ReadonlySet<string> = new Set([
+  'GPL',
+  'GPL v2',
+  'GPL and additional rights',
+  'Dual BSD/GPL',
+  'Dual MIT/GPL',
+  'Dual MPL/GPL',
+]);
+
 /** The bytes and variables of a data section, as they are declared. */
 class Section {
   readonly name: string;
@@ -200,6 +210,12 @@ export class Unit {
       }
     }
     return this.#contexts.get(name) ?? null;
+  }
+
+  /** Refuses what the kernel keeps for programs whose licence is compatible with its own. */
+  requireGpl(node: Located, helper: string): void {
+    if (GPL_COMPATIBLE.has(this.license)) return;
+    refuse(node, `${helper} is for GPL-compatible programs only`, `the licence here is ${this.license}`);
   }
 
   /** A name that no function of the object has yet. */
