@@ -18,6 +18,7 @@ export const XDP_FRAME_END = 4096 - 320;
 export const ETHERNET_BYTES = 14;
 /** Metadata may take so much and is a multiple of 4 (xdp_metalen_invalid). */
 const METADATA_MAX = 252;
+const OFFSET_MAX = 0xffff;
 
 function adjustHead(environment: Environment, call: HelperCall): void {
   const packet = environment.packetOf(call);
@@ -63,8 +64,9 @@ function transfer(environment: Environment, call: HelperCall, isStore: boolean):
   const packet = environment.packetOf(call);
   const offset = call.unsigned(2);
   const size = call.unsigned(4);
-  if (offset > 0xffff || offset + size > packet.length) {
-    call.returns(-ERRNO.EFAULT);
+  if (offset > OFFSET_MAX || size > OFFSET_MAX || offset + size > packet.length) {
+    // bpf_xdp_pointer: what no packet has is another error than what this one has not.
+    call.returns(offset > OFFSET_MAX || size > OFFSET_MAX ? -ERRNO.EFAULT : -ERRNO.EINVAL);
     return;
   }
   const at = packet.start + offset;
