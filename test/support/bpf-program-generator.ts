@@ -112,7 +112,17 @@ export type Statement =
       readonly isBig: boolean;
       readonly target: number;
     }
-  | { readonly kind: 'checksum'; readonly slot: number; readonly target: number }
+  | { readonly kind: 'checksum'; readonly slot: number; readonly target: number; readonly size: Operand | null }
+  | {
+      readonly kind: 'element';
+      readonly index: Operand;
+      readonly bits: Bits;
+      readonly target: number;
+      readonly isWrite: boolean;
+      /** The offset is also computed before the check, for another use. */
+      readonly isEarly: boolean;
+      readonly plus: 0 | 1;
+    }
   | { readonly kind: 'update'; readonly slot: number; readonly key: Operand }
   | { readonly kind: 'cut'; readonly bytes: number };
 
@@ -253,7 +263,7 @@ class Drawing {
         isBig: chance(random, 50),
         target,
       };
-    if (kind < 56) return { kind: 'checksum', slot, target };
+    if (kind < 56) return { kind: 'checksum', slot, target, size: chance(random, 50) ? this.#variable() : null };
     if (kind < 58) return { kind: 'update', slot, key: this.#operand() };
     if (kind < 60) return { kind: 'cut', bytes: random.integer(3) };
     if (kind < 74)
@@ -278,6 +288,16 @@ class Drawing {
         body: this.statements(depth + 2),
         leave: chance(random, 30) ? this.#question() : null,
         index: target,
+      };
+    if (kind < 88)
+      return {
+        kind: 'element',
+        index: this.#variable(),
+        bits: pick(random, [32, 64]),
+        target,
+        isWrite: chance(random, 40),
+        isEarly: chance(random, 50),
+        plus: pick(random, [0, 1] as const),
       };
     if (kind < 92)
       return {
@@ -431,7 +451,7 @@ class Building {
   }
 
   #memory(
-    statement: Extract<Statement, { kind: 'lookup' | 'packet' | 'bytes' | 'checksum' | 'update' | 'cut' }>,
+    statement: Extract<Statement, { kind: 'lookup' | 'packet' | 'bytes' | 'checksum' | 'update' | 'cut' | 'element' }>,
   ): void {
     const builder = this.#builder;
     switch (statement.kind) {
@@ -453,13 +473,12 @@ class Building {
           this.#write(statement.target, this.#bytes(pointer, statement)),
         );
         break;
-      case 'checksum': {
-        const address = builder.stackAddress(this.#slots[statement.slot]);
-        const none = builder.constant(0);
-        const call = { kind: 'helper', id: 28, name: 'bpf_csum_diff' } as const;
-        this.#write(statement.target, builder.call(call, [none, none, address, builder.constant(SLOT_BYTES), none]));
+      case 'checksum':
+        this.#checksum(statement);
         break;
-      }
+      case 'element':
+        this.#element(statement);
+        break;
       case 'update': {
         const call = { kind: 'helper', id: 2, name: 'bpf_map_update_elem' } as const;
         const address = builder.stackAddress(this.#slots[statement.slot]);
@@ -472,6 +491,48 @@ class Building {
         break;
       }
     }
+  }
+
+  /** A helper that takes a size: a constant one, or one that a check bounds. */
+  #checksum({ slot, target, size }: Extract<Statement, { kind: 'checksum' }>): void {
+    const builder = this.#builder;
+    const call = (bytes: Value): void => {
+      const none = builder.constant(0);
+      const address = builder.stackAddress(this.#slots[slot]);
+      const helper = { kind: 'helper', id: 28, name: 'bpf_csum_diff' } as const;
+      this.#write(target, builder.call(helper, [none, none, address, bytes, none]));
+    };
+    if (size === null) {
+      call(builder.constant(SLOT_BYTES));
+      return;
+    }
+    const bytes = builder.unary('zext', 4, this.#operand(size));
+    const most = builder.constant(SLOT_BYTES);
+    this.#if(
+      (whenTrue, whenFalse) => builder.branch('ule', 32, bytes, most, whenTrue, whenFalse),
+      () => call(bytes),
+    );
+  }
+
+  /** An element of a map's value whose index a check bounds: the verifier must find the bound on what is added to the pointer. */
+  #element({ index, bits, target, isWrite, isEarly, plus }: Extract<Statement, { kind: 'element' }>): void {
+    const builder = this.#builder;
+    const value = this.#lookup(VALUES.name, { number: 1n });
+    const checked = builder.unary('zext', 4, this.#operand(index));
+    const offsetOf = (): Value => {
+      const element = plus === 0 ? checked : builder.binary('add', 64, checked, builder.constant(plus));
+      return builder.binary('mul', 64, element, builder.constant(8));
+    };
+    if (isEarly) this.#write((target + 1) % VARIABLES, offsetOf());
+    this.#unless(value, () => {
+      const bound = builder.constant(VALUES.valueBytes / 8 - plus);
+      const access = (): void => {
+        const address = builder.binary('add', 64, value, offsetOf(), 'mapValue');
+        if (isWrite) builder.store(8, address, this.#operand({ variable: target }));
+        else this.#write(target, builder.load(8, false, address));
+      };
+      this.#if((whenTrue, whenFalse) => builder.branch('ult', bits, checked, bound, whenTrue, whenFalse), access);
+    });
   }
 
   /** A number of adjacent bytes put together by shifts, as programs read unaligned fields. */

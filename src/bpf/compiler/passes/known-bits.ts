@@ -159,11 +159,12 @@ export class KnownBits {
         // kernel/bpf/verifier.c: mark_reg_unknown after BPF_END.
         return this.#isVerifiers ? unknown : { zeros: ALL ^ mask, ones: 0n };
       case 'neg':
-        return width === 4 ? upperZero : unknown;
+        return width === 4 && !this.#isVerifiers ? upperZero : unknown;
     }
   }
 
   #binary(value: Binary): Bits64 {
+    if (this.#isVerifiers && isUntracked(value)) return unknown;
     const whole = this.#wide(value);
     if (value.bits === 64) return whole;
     return { zeros: (whole.zeros & LOW) | (ALL ^ LOW), ones: whole.ones & LOW };
@@ -196,9 +197,8 @@ export class KnownBits {
         return most > width ? unknown : below(most);
       }
       case 'udiv':
-        return this.#isVerifiers ? unknown : below(ALL ^ a.zeros);
+        return below(ALL ^ a.zeros);
       case 'umod': {
-        if (this.#isVerifiers) return unknown;
         const most = ALL ^ b.zeros;
         const dividend = ALL ^ a.zeros;
         // A remainder by 0 is the dividend.
@@ -208,13 +208,22 @@ export class KnownBits {
       case 'lshr':
       case 'ashr':
         if (right.kind !== 'constant') {
-          return operator === 'lshr' && !this.#isVerifiers ? below(ALL ^ a.zeros) : unknown;
+          return operator === 'lshr' ? below(ALL ^ a.zeros) : unknown;
         }
         return shifted(operator, bits, a, right.value & BigInt(bits - 1));
       default:
         return unknown;
     }
   }
+}
+
+/**
+ * kernel/bpf/verifier.c, is_safe_to_compute_dst_reg_range: after these the verifier knows nothing, of 32-bit operations not even that
+ * the upper half is 0.
+ */
+function isUntracked({ operator, right }: Binary): boolean {
+  if (operator === 'shl' || operator === 'lshr' || operator === 'ashr') return right.kind !== 'constant';
+  return operator === 'udiv' || operator === 'sdiv' || operator === 'umod' || operator === 'smod';
 }
 
 function shifted(operator: 'shl' | 'lshr' | 'ashr', bits: 32 | 64, a: Bits64, count: bigint): Bits64 {

@@ -40,6 +40,8 @@ function maySink(operation: Operation): boolean {
     case 'binary':
     case 'unary':
     case 'compare': {
+      // What a call gives or a function gets is copied out of its register anyway, and the copy may compute.
+      if (operandsOf(operation).some(({ kind }) => kind === 'parameter' || kind === 'call')) return false;
       const operands = operandsOf(operation).filter(({ kind }) => kind !== 'constant' && kind !== 'stackAddress');
       return new Set(operands).size <= 1;
     }

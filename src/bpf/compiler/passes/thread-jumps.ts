@@ -126,6 +126,8 @@ class Threading {
     }
     if (copies.length === 0) return false;
     this.#repair(block, copies);
+    // The next block's values are looked up among operands, which must be the ones that stay.
+    this.#editor.settle();
     return true;
   }
 
@@ -201,6 +203,5 @@ export function threadJumps(editor: Editor): boolean {
     if (block.predecessors.some((predecessor) => tree.dominates(block, predecessor))) continue;
     if (threading.thread(block)) isChanged = true;
   }
-  editor.settle();
   return isChanged;
 }

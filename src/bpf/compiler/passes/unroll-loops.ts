@@ -175,8 +175,9 @@ export function unrollLoops(editor: Editor): boolean {
     changed.add(loop);
     // One more than it runs: in that turn the head's condition is known not to hold, so the loop behind is never reached.
     new Unrolling(editor, loop).run(turns + 1);
+    // The next loop is copied by its values, which must be the ones that stay.
+    editor.settle();
     isChanged = true;
   }
-  editor.settle();
   return isChanged;
 }
