@@ -199,6 +199,33 @@ test('a loop tests once for each round, at its end', () => {
   assert.match(loop.join('; '), /^add %r0, %r1; add %r2, 1; jlt %r2, 10, L\d+; exit$/);
 });
 
+test('a store behind a choice of two numbers is repeated with each', () => {
+  const lines = textOf({ spaces: ['scalar'] }, (builder) => {
+    const [a] = builder.function.parameters;
+    const chosen = { name: 'chosen', space: 'scalar' } as const;
+    const [yes, no, next] = [builder.block(), builder.block(), builder.block()];
+    builder.branch('eq', 64, a, builder.constant(0), yes, no);
+    builder.seal(yes);
+    builder.seal(no);
+    for (const [block, number] of [
+      [yes, 10],
+      [no, 20],
+    ] as const) {
+      builder.enter(block);
+      builder.write(chosen, builder.constant(number));
+      builder.jump(next);
+    }
+    builder.seal(next);
+    builder.enter(next);
+    const slot = builder.slot(8, 8, 'argument');
+    builder.store(8, builder.stackAddress(slot), builder.read(chosen));
+    builder.return(builder.call({ kind: 'helper', id: 6, name: 'trace_printk' }, [builder.stackAddress(slot)]));
+  });
+  const stores = lines.filter((line) => line.startsWith('st'));
+  assert.deepEqual(stores.sort(), ['stdw [%r10-8], 10', 'stdw [%r10-8], 20']);
+  assert.equal(lines.filter((line) => line.startsWith('ja ')).length, 0);
+});
+
 test('arguments are computed where the call takes them, and the result is used where it comes', () => {
   const lines = textOf({ spaces: ['scalar', 'scalar'] }, (builder) => {
     const [a, b] = builder.function.parameters;
