@@ -71,9 +71,11 @@ function timesOf(suiteCase: SuiteCase, specs: Readonly<Record<Language, ObjectSp
   using theirs = inKernel(suiteCase, specs.c);
   let [ns, nsC] = [0, 0];
   const inputs = suiteCase.inputs();
-  for (const input of inputs) {
-    ns += ours.durationNs(input);
+  for (const [index, input] of inputs.entries()) {
+    // Who comes second finds the kernel's part in the cache.
+    if (index % 2 === 0) ns += ours.durationNs(input);
     nsC += theirs.durationNs(input);
+    if (index % 2 === 1) ns += ours.durationNs(input);
   }
   return ns === 0 ? {} : { ns: ns / inputs.length, nsC: nsC / inputs.length };
 }

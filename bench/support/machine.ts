@@ -55,6 +55,7 @@ export function describeMachine(): Machine {
       bun: versionOf('bun', '--version'),
       wrk: versionOf('wrk', '-v'),
       cc: versionOf('cc', '--version'),
+      clang: versionOf('clang', '--version'),
     },
   };
 }
