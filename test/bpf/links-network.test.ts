@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import test, { after, before } from 'node:test';
 import { attach } from '../../src/bpf/loader/links/attach.ts';
 import { Link, openLink } from '../../src/bpf/loader/links/link.ts';
-import { arrives, boundUdp, type Hosts, hosts, mounted, kernelSkip as skip } from '../support/bpf-kernel.ts';
+import { arrives, boundUdp, type Hosts, hosts, mounted, run, kernelSkip as skip } from '../support/bpf-kernel.ts';
 import { kind, loadCounter } from '../support/bpf-object.ts';
 
 const DROP = 1;
@@ -138,6 +138,64 @@ test('a flow dissector takes flows apart for a namespace', { skip }, () => {
     /E2BIG; the namespace has such a program/,
   );
   link.detach();
+});
+
+test('a tc filter drops packets, in either direction', { skip }, () => {
+  for (const [host, direction] of [
+    [pair.one, 'egress'],
+    [pair.other, 'ingress'],
+  ] as const) {
+    using dropping = loadCounter(kind('sched_cls'), TC_ACT_SHOT);
+    const filter = { interface: 'veth', direction };
+    {
+      using attached = host.inside(() => dropping.program.attach({ filter }));
+      assert.equal(attached.kind, 'tc');
+      assert.equal(datagramArrives(), false);
+      assert.ok(dropping.hits() > 0);
+      assert.throws(() => host.inside(() => dropping.program.attach({ filter })), /EEXIST; take another priority/);
+      host.inside(() => attached[Symbol.dispose]());
+    }
+    assert.equal(datagramArrives(2000), true);
+  }
+});
+
+test('programs at routes see packets going out, being sent and coming in', { skip }, () => {
+  const BPF_DROP = 2;
+  for (const type of ['lwt_out', 'lwt_xmit']) {
+    using dropping = loadCounter(kind(type), BPF_DROP);
+    pair.one.inside(() => {
+      const route = { destination: '10.77.0.2/32', interface: 'veth' };
+      using attached = dropping.program.attach({ route });
+      assert.equal(attached.kind, 'route');
+      assert.equal(datagramArrives(), false);
+      assert.throws(() => dropping.program.attach({ route }), /netlink route to 10\.77\.0\.2\/32: EEXIST/);
+    });
+    assert.ok(dropping.hits() > 0, type);
+  }
+  // What comes in passes the program of the route by which it goes on: here to another address of the receiver's network.
+  using incoming = loadCounter(kind('lwt_in'), BPF_DROP);
+  pair.other.run('sysctl', '-q', '-w', 'net.ipv4.ip_forward=1');
+  run('ip', '-n', pair.one.name, 'route', 'add', '10.78.0.0/24', 'via', '10.77.0.2');
+  pair.other.inside(() => {
+    using _attached = incoming.program.attach({ route: { destination: '10.78.0.0/24', interface: 'lo' } });
+    pair.one.inside(() => {
+      using sender = boundUdp('10.77.0.1');
+      arrives('10.78.0.1', 9, sender.descriptor, 50);
+    });
+  });
+  assert.ok(incoming.hits() > 0);
+});
+
+test('a segment’s program acts on IPv6 packets with a segment routing header', { skip }, () => {
+  using segment = loadCounter(kind('lwt_seg6local'), 0);
+  pair.other.inside(() => {
+    using attached = segment.program.attach({ route: { destination: 'fd00:5e6::/64', interface: 'veth' } });
+    assert.equal(attached.kind, 'route');
+    assert.match(
+      pair.other.run('ip', '-6', 'route', 'show', 'fd00:5e6::/64'),
+      /seg6local action End\.BPF endpoint millrace/,
+    );
+  });
 });
 
 test('a target that does not fit is refused by name', { skip }, () => {

@@ -29,8 +29,10 @@ import {
   type UprobeTarget,
   type UsdtTarget,
 } from './perf-event.ts';
+import { attachRoute, type RouteTarget } from './routes.ts';
 import { attachReuseport, attachSocketFilter, attachSocketMap, type SocketMapHook } from './sockets.ts';
 import { attachIterator, attachRawTracepoint, attachTracing, type IteratorTarget } from './tracing.ts';
+import { attachFilter, type FilterTarget } from './traffic-control.ts';
 
 /** Where a program shall act. Which fields count depends on its type. */
 export interface AttachTarget extends Order {
@@ -45,6 +47,10 @@ export interface AttachTarget extends Order {
   /** sk_lookup, flow_dissector: the namespace's file; this thread's unless told. */
   readonly namespace?: string;
   readonly netfilter?: NetfilterTarget;
+  /** lwt programs. */
+  readonly route?: RouteTarget;
+  /** tc: by a filter of tc's, as before Linux 6.6. */
+  readonly filter?: FilterTarget;
   /** Tracepoints, in place of what the program's section names. */
   readonly tracepoint?: string;
   readonly uprobe?: UprobeTarget;
@@ -94,6 +100,8 @@ function hookOf(program: Attachable, target: AttachTarget, example: string): Att
   return need(hook, program, `attachType: ${example}`);
 }
 
+const ROUTE = "{ route: { destination: '10.9.0.0/16', interface: 'eth0' } }";
+
 type Attach = (program: Attachable, target: AttachTarget) => Attachment;
 
 const toCgroup: Attach = (program, target) =>
@@ -104,6 +112,7 @@ const toCgroup: Attach = (program, target) =>
   );
 
 const toInterface: Attach = (program, target) => {
+  if (target.filter !== undefined) return attachFilter(program, target.filter);
   const hook = hookOf(program, target, "'tcx_ingress' or 'tcx_egress'");
   if (hook !== 'tcx_ingress' && hook !== 'tcx_egress' && hook !== 'netkit_primary' && hook !== 'netkit_peer') {
     throw new AttachError(`attachType is ${hook}: tcx_ingress, tcx_egress, netkit_primary and netkit_peer are allowed`);
@@ -186,6 +195,10 @@ const attachers: Readonly<Record<string, Attach>> = {
     program.attachType === 'lsm_cgroup' ? toCgroup(program, target) : toTracing(program, target),
   ext: toTracing,
   kprobe: toProbe,
+  lwt_in: (program, target) => attachRoute({ in: program }, need(target.route, program, ROUTE)),
+  lwt_out: (program, target) => attachRoute({ out: program }, need(target.route, program, ROUTE)),
+  lwt_xmit: (program, target) => attachRoute({ transmit: program }, need(target.route, program, ROUTE)),
+  lwt_seg6local: (program, target) => attachRoute({ segment: program }, need(target.route, program, ROUTE)),
   perf_event: (program, target) => attachSamples(program, target.samples ?? {}),
 };
 
@@ -209,10 +222,6 @@ export function attach(program: Attachable, target: AttachTarget = {}): Attachme
 /** How the other types come to act. */
 const elsewhere: Readonly<Record<string, string>> = {
   struct_ops: 'attach the map that holds them (attachStructOps)',
-  lwt_in: 'a route holds them (attachRoute)',
-  lwt_out: 'a route holds them (attachRoute)',
-  lwt_xmit: 'a route holds them (attachRoute)',
-  lwt_seg6local: 'a route holds them (ip route … encap seg6local action End.BPF)',
   sched_act: 'a tc filter holds them (tc actions add action bpf)',
   syscall: 'run them with testRun',
 };
