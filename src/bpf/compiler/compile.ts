@@ -7,9 +7,12 @@
 import { readFileSync } from 'node:fs';
 import type { ObjectSpec } from '../object/spec.ts';
 import { generate } from './back/index.ts';
+import { checkFunction } from './check.ts';
 import { type FrontResult, lowerModule } from './front/index.ts';
+import type { IrModule } from './ir.ts';
 import { objectOf } from './object-of.ts';
 import { optimise } from './passes/index.ts';
+import { printFunction } from './print.ts';
 
 export { CompileErrors, type Diagnostic } from './diagnostics.ts';
 
@@ -17,11 +20,25 @@ export { CompileErrors, type Diagnostic } from './diagnostics.ts';
 export interface CompileOptions {
   /** Off, the code says what the source says, step by step: for finding out which part of the compiler is at fault. On unless told. */
   readonly optimise?: boolean;
+  /** Sees between the compiler's parts that what they hand on is well formed, for the compiler's own tests. Off unless told. */
+  readonly check?: boolean;
 }
 
 function complete(front: FrontResult, options: CompileOptions): ObjectSpec {
-  if (options.optimise !== false) optimise(front.module);
+  const { optimise: isOptimised = true, check = false } = options;
+  if (check) expectWellFormed(front.module, 'the front end');
+  if (isOptimised) optimise(front.module);
+  if (check && isOptimised) expectWellFormed(front.module, 'the optimiser');
   return objectOf(front, generate(front.module));
+}
+
+/** @throws Error for IR that a part of this compiler should not have made */
+function expectWellFormed({ functions }: IrModule, maker: string): void {
+  for (const target of functions) {
+    const problems = checkFunction(target);
+    if (problems.length === 0) continue;
+    throw new Error(`${maker} made a broken ${target.name}:\n${problems.join('\n')}\n${printFunction(target)}`);
+  }
 }
 
 /**
