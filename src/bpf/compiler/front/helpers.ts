@@ -165,6 +165,14 @@ function passPointer(passing: Passing, parameter: HelperParameter, argument: Exp
   values.push(frame.settle(nullable ? operand : frame.present(argument, operand)));
 }
 
+/** An address that the helper follows with care: nothing about it needs to be known. */
+function passAddress(passing: Passing, argument: Expression): void {
+  const { frame, values } = passing;
+  const operand = frame.value(argument, U64);
+  if (operand.kind === 'pointer') values.push(frame.addressOf(operand));
+  else values.push(operandOf(frame.builder, convert(frame.builder, frame.scalarOf(argument, operand), U64), 64));
+}
+
 function passMap(passing: Passing, parameter: HelperParameter & { kind: 'map' }, argument: Expression): void {
   const { frame, values, definition } = passing;
   const operand = frame.value(argument);
@@ -231,6 +239,9 @@ function pass(passing: Passing, parameter: HelperParameter, argument: Expression
       return;
     case 'struct':
       passStruct(passing, parameter, argument);
+      return;
+    case 'address':
+      passAddress(passing, argument);
       return;
     case 'callback':
       passing.callback = { index: values.length, node: argument, parameter };
@@ -299,7 +310,13 @@ function pointerResult(passing: Passing, address: Value, map: MapEntity | null, 
   const { result } = passing.definition;
   if (result.kind === 'value') {
     if (map?.inner) return pointerTo(VOID, address, 'map', { nullable: true, map: map.inner });
-    return pointerTo(map?.spec.value ?? VOID, address, 'mapValue', { nullable: true });
+    const { unit } = passing.frame;
+    const { nullable } = result;
+    const struct = map?.definition.lookupStruct ?? null;
+    if (struct === null) return pointerTo(map?.spec.value ?? VOID, address, 'mapValue', { nullable });
+    const type = unit.structNamed(struct) ?? VOID;
+    const release = struct === 'bpf_sock' ? 'bpf_sk_release' : null;
+    return pointerTo(type, address, 'kernel', { nullable, writable: false, context: unit.viewOf(type), release });
   }
   if (result.kind !== 'pointer') return NOTHING;
   const { space, struct, nullable, release } = result;
@@ -318,7 +335,10 @@ function pointerResult(passing: Passing, address: Value, map: MapEntity | null, 
 /** The space that the call's result is in. */
 function spaceOf(definition: HelperDefinition, map: MapOperand | null): Value['space'] {
   const { result } = definition;
-  if (result.kind === 'value') return map?.entity.inner ? 'map' : 'mapValue';
+  if (result.kind === 'value') {
+    if (map?.entity.inner) return 'map';
+    return map?.entity.definition.lookupStruct === undefined ? 'mapValue' : 'kernel';
+  }
   return result.kind === 'pointer' ? result.space : 'scalar';
 }
 
