@@ -14,8 +14,8 @@ import { encode, INSTRUCTION_BYTES, type Instruction } from '../instructions.ts'
 import type { ProgramInfo as ProgramTables } from '../object/link.ts';
 import { bpf, bpfError, cString, kernelName, stable, textOf } from './bpf.ts';
 import type { Holder } from './codec.ts';
-import { type ProgramInfo, programInfo } from './info.ts';
-import { pinObject } from './pin.ts';
+import { openById, type ProgramInfo, programInfo } from './info.ts';
+import { openPinned, pinObject } from './pin.ts';
 import { type TestRunOptions, type TestRunResult, testRun } from './test-run.ts';
 import { type ProgramSource, VerifierError } from './verifier.ts';
 
@@ -186,4 +186,25 @@ export function loadProgram(spec: ProgramSpec): Program {
   const { descriptor, log } = loadProgramDescriptor(spec);
   const { attachType = null } = spec;
   return new Program(descriptor, spec.type, log, typeof attachType === 'string' ? attachType : null);
+}
+
+/** The program pinned at a path, or null where nothing is. */
+export function openProgram(path: string): Program | null {
+  const descriptor = openPinned(path);
+  return descriptor === null ? null : adopt(descriptor);
+}
+
+/** The program with an id, or null where there is none. @throws KernelError: EPERM without CAP_SYS_ADMIN */
+export function openProgramById(id: number): Program | null {
+  const descriptor = openById('program', id);
+  return descriptor === null ? null : adopt(descriptor);
+}
+
+function adopt(descriptor: number): Program {
+  try {
+    return new Program(descriptor, programInfo(descriptor).type as ProgramType);
+  } catch (error) {
+    closeDescriptor(descriptor);
+    throw error;
+  }
 }
