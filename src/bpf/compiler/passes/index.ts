@@ -21,7 +21,7 @@ import { promoteSlots } from './promote-slots.ts';
 import { sinkComputations } from './sink.ts';
 import { threadJumps } from './thread-jumps.ts';
 import { unrollLoops } from './unroll-loops.ts';
-import { simplifyValues } from './values.ts';
+import { joinValues, simplifyValues } from './values.ts';
 
 /** Rounds of the passes that give each other work. Most functions need two. */
 const ROUNDS_MAX = 3;
@@ -31,6 +31,8 @@ type Pass = (editor: Editor) => boolean;
 
 /** The passes of a round. While one of the first list finds something there is another round. */
 const finders: readonly Pass[] = [simplifyValues, removeUnseenBits, promoteSlots];
+/** Before the first round: values that went through memory are the same values again. */
+const first: readonly Pass[] = [tidyControlFlow, joinValues, promoteSlots, joinValues, removeDeadCode, tidyControlFlow];
 const cleaners: readonly Pass[] = [removeDeadStores, removeDeadCode, tidyControlFlow];
 /** Once at the end: accesses are joined when the values are settled, and computations placed when nothing moves any more. */
 const last: readonly Pass[] = [
@@ -57,7 +59,7 @@ function optimiseFunction(irFunction: IrFunction, observe: Observer): void {
     return isChanged;
   };
   observe(irFunction, 'Editor');
-  run(tidyControlFlow);
+  first.forEach(run);
   for (let round = 0; round < ROUNDS_MAX; round++) {
     // Each is run, whatever the ones before it did.
     const found = finders.map(run);

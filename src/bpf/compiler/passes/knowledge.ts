@@ -10,25 +10,25 @@ import { type IrFunction, operandsOf, type Value } from '../ir.ts';
 import { findCounters, largestOf } from './counters.ts';
 import { KnownBits } from './known-bits.ts';
 
+/** Adds a value, and what it is computed from, to the watched ones. */
+function watch(watched: Set<Value>, first: Value): void {
+  const open = [first];
+  for (let value = open.pop(); value !== undefined; value = open.pop()) {
+    if (value.space !== 'scalar' || watched.has(value)) continue;
+    watched.add(value);
+    if (value.kind === 'binary' || value.kind === 'unary' || value.kind === 'phi') open.push(...operandsOf(value));
+  }
+}
+
+/** Offsets of pointers and arguments of calls, and what they are computed from. */
 function watchedIn(irFunction: IrFunction): Set<Value> {
   const watched = new Set<Value>();
-  const open: Value[] = [];
-  const watch = (value: Value): void => {
-    if (value.space !== 'scalar' || watched.has(value)) return;
-    watched.add(value);
-    open.push(value);
-  };
   for (const block of irFunction.blocks) {
     for (const operation of block.operations) {
-      if (operation.kind === 'call') operation.arguments.forEach(watch);
-      if (operation.kind === 'binary' && operation.space !== 'scalar') {
-        watch(operation.left);
-        watch(operation.right);
-      }
+      const isArithmetic = operation.kind === 'binary' && operation.space !== 'scalar';
+      if (!isArithmetic && operation.kind !== 'call') continue;
+      for (const operand of operandsOf(operation)) watch(watched, operand);
     }
-  }
-  for (let value = open.pop(); value !== undefined; value = open.pop()) {
-    if (value.kind === 'binary' || value.kind === 'unary' || value.kind === 'phi') operandsOf(value).forEach(watch);
   }
   return watched;
 }
@@ -58,7 +58,7 @@ export class Knowledge {
 
   /** What stands in a watched value's place is watched. */
   inherit(from: Value, to: Value): void {
-    if (this.#watched.has(from)) this.#watched.add(to);
+    if (this.#watched.has(from)) watch(this.#watched, to);
   }
 
   /** The bits known of a value, seen from `user`, which would change for them. */

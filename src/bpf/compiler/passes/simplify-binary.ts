@@ -13,6 +13,8 @@ import type { Knowledge } from './knowledge.ts';
 export interface Workshop {
   readonly editor: Editor;
   readonly knowledge: Knowledge;
+  /** Whether a condition may be put on the values that its own are computed from. */
+  readonly mayMoveConditions: boolean;
   /** Places a new operation before the one that is simplified, itself simplified first. */
   emit(operation: Operation): Value;
 }

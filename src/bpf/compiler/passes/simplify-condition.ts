@@ -5,7 +5,7 @@
  * A newcomer would get wrong: the verifier learns from a condition about the very registers that it compares. Where one of them is an
  * offset or a size that the verifier must bound, the condition stays on it.
  */
-import type { Bits, Condition, Value } from '../ir.ts';
+import type { Bits, Compare, Condition, Value } from '../ir.ts';
 import { evaluateCondition, mirrored, opposite, swapBytes } from './evaluate.ts';
 import { lowPart, type Workshop } from './simplify-binary.ts';
 
@@ -115,15 +115,18 @@ const asTest = (condition: Condition, bits: Bits, left: Value, right: Value, isN
     : { condition: other, bits, left, right, isNegated: false };
 };
 
+/** Whether a comparison gave a number: the comparison itself, or its opposite. */
+function ofComparison({ condition, isNegated }: Test, left: Compare, number: bigint): Test | boolean {
+  const isEqual = condition === 'eq';
+  if (number !== 0n && number !== 1n) return !isEqual;
+  return asTest(left.condition, left.bits, left.left, left.right, isNegated !== (isEqual === (number === 0n)));
+}
+
 /** Equality with a number: earlier values compared with another number. */
 function equality(workshop: Workshop, test: Test, number: bigint): Test | boolean | null {
   const { editor } = workshop;
   const { left, bits, condition, isNegated } = test;
   const isEqual = condition === 'eq';
-  if (left.kind === 'compare' && (number === 0n || number === 1n)) {
-    return asTest(left.condition, left.bits, left.left, left.right, isNegated !== (isEqual === (number === 0n)));
-  }
-  if (left.kind === 'compare') return !isEqual;
   if (left.kind === 'unary' && left.operator === 'swap' && left.width * 8 <= bits) {
     const { width, operand } = left;
     if (BigInt.asUintN(width * 8, number) !== BigInt.asUintN(bits, number)) return !isEqual;
@@ -248,6 +251,10 @@ function step(workshop: Workshop, test: Test): Test | boolean | null {
   const answer = withConstants(test) ?? byBits(workshop, test);
   if (answer !== null) return answer;
   if (left.kind === 'constant') return { ...test, condition: mirrored[condition], left: right, right: left };
+  if (left.kind === 'compare' && right.kind === 'constant' && (condition === 'eq' || condition === 'ne')) {
+    return ofComparison(test, left, right.value);
+  }
+  if (!workshop.mayMoveConditions) return null;
   if (workshop.knowledge.isWatched(left) || workshop.knowledge.isWatched(right)) return null;
   if (bits === 32) {
     const [a, b] = [lowPart(left, 4), lowPart(right, 4)];

@@ -67,6 +67,7 @@ function putBack<Key, Item>(into: Map<Key, Item>, key: Key, before: Item | undef
 class Walk implements Workshop {
   readonly editor: Editor;
   readonly knowledge: Knowledge;
+  readonly mayMoveConditions: boolean;
   readonly tree: DominatorTree;
   readonly #memory: KnownMemory;
   readonly #known = new Map<string, Value>();
@@ -81,8 +82,9 @@ class Walk implements Workshop {
   #current: Value | null = null;
   isChanged = false;
 
-  constructor(editor: Editor) {
+  constructor(editor: Editor, mayMoveConditions: boolean) {
     this.editor = editor;
+    this.mayMoveConditions = mayMoveConditions;
     this.knowledge = new Knowledge(editor.function);
     this.tree = new DominatorTree(editor.function);
     this.#entered.add(this.tree.order[0]);
@@ -142,6 +144,7 @@ class Walk implements Workshop {
       this.#current = operation;
       const value = this.#place(operation);
       if (value !== operation) {
+        this.knowledge.inherit(operation, value);
         this.editor.replace(operation, value);
         this.isChanged = true;
       }
@@ -188,7 +191,10 @@ class Walk implements Workshop {
     const key = keyOf(operation);
     if (key !== null) {
       const known = this.#known.get(key);
-      if (known !== undefined && !this.#isAskedSince(operation, known)) return known;
+      if (known !== undefined && !this.#isAskedSince(operation, known)) {
+        this.knowledge.inherit(operation, known);
+        return known;
+      }
       this.#learn(key, operation);
       this.#depths.set(operation, this.#depth);
     } else if (operation.kind === 'load') {
@@ -323,11 +329,23 @@ class Walk implements Workshop {
   }
 }
 
-/** Simplifies, and leaves out what is computed already. Whether anything changed. */
-export function simplifyValues(editor: Editor): boolean {
-  const walk = new Walk(editor);
+function walkOver(editor: Editor, mayMoveConditions: boolean): boolean {
+  const walk = new Walk(editor, mayMoveConditions);
   walk.run();
   removeUnreachable(editor);
   editor.settle();
   return walk.isChanged;
+}
+
+/**
+ * Simplifies, and leaves out what is computed already, but keeps conditions on the values that they are about: a value that is stored and
+ * loaded again is only known to be the one that was checked when the load is gone. Whether anything changed.
+ */
+export function joinValues(editor: Editor): boolean {
+  return walkOver(editor, false);
+}
+
+/** Simplifies, and leaves out what is computed already. Whether anything changed. */
+export function simplifyValues(editor: Editor): boolean {
+  return walkOver(editor, true);
 }
