@@ -109,13 +109,13 @@ export class HelperCall {
   }
 
   /** The same at an address. */
-  textAt({ low, high }: Address): string {
+  textAt({ low, high }: Address, encoding: 'utf8' | 'latin1' = 'utf8'): string {
     const { space } = this.machine;
     const at = space.offsetIn(low);
     const region = space.regionOf(high);
     const rest = region === undefined || at < 0 ? 0 : Math.max(0, region.length - at);
     const end = region?.slice(at, rest).indexOf(0) ?? -1;
-    return Buffer.from(this.bytesAt({ low, high }, end === -1 ? Math.max(1, rest) : end)).toString('utf8');
+    return Buffer.from(this.bytesAt({ low, high }, end === -1 ? Math.max(1, rest) : end)).toString(encoding);
   }
 
   /** The memory at an address. */

@@ -11,18 +11,18 @@ import type { World } from './world.ts';
 function formatOf(call: HelperCall, n: number, size: number): string | null {
   const text = Buffer.from(call.bytes(n, size));
   const end = text.indexOf(0);
-  return end === -1 ? null : text.toString('utf8', 0, end);
+  return end === -1 ? null : text.toString('latin1', 0, end);
 }
 
 function snprintf(call: HelperCall): void {
   const size = call.unsigned(2);
   const values = call.bytes(4, call.unsigned(5));
-  const text = formatText(call.text(3), arraySource(call, values));
+  const text = formatText(call.textAt(call.address(3), 'latin1'), arraySource(call, values));
   if (text === null || values.length % 8 !== 0) {
     call.returns(-ERRNO.EINVAL);
     return;
   }
-  const bytes = Buffer.from(text);
+  const bytes = Buffer.from(text, 'latin1');
   if (size > 0) {
     const target = call.bytes(1, size, true);
     target.fill(0);
@@ -60,7 +60,7 @@ function toNumber(call: HelperCall, isSigned: boolean): void {
 
 export function textHelpers({ trace = () => undefined }: World): HelperTable {
   const finish = (call: HelperCall, line: string | null): void => {
-    if (line !== null) trace(line);
+    if (line !== null) trace(Buffer.from(line, 'latin1').toString('utf8'));
     call.returns(line === null ? -ERRNO.EINVAL : line.length);
   };
   return {

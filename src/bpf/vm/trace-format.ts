@@ -52,7 +52,7 @@ function convert(source: FormatSource, value: bigint, length: string, conversion
   }
 }
 
-/** The text, or null where the kernel answers EINVAL: an unknown conversion, or more than there are values. */
+/** The text with a character for each byte, or null where the kernel answers EINVAL: an unknown conversion, or more than there are values. */
 export function formatText(format: string, source: FormatSource): string | null {
   let isValid = true;
   const pattern = /%(?:%|(-?)(0?)(\d*)(l{0,2}|h{0,2})(p[Ii][46]|p[Kx]|[diuoxXpsc])|(.?))/gs;
@@ -91,7 +91,7 @@ export function arraySource(call: HelperCall, bytes: Uint8Array): FormatSource {
 
 function memorySource(call: HelperCall): Pick<FormatSource, 'textAt' | 'bytesAt'> {
   return {
-    textAt: (address) => call.textAt(wordsOf(address)),
+    textAt: (address) => call.textAt(wordsOf(address), 'latin1'),
     bytesAt: (address, size) => call.bytesAt(wordsOf(address), size),
   };
 }
