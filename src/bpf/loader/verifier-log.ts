@@ -29,8 +29,12 @@ const STATISTICS =
   /^(?:processed \d+ insns|verification time|stack depth|mark_precise|max_states|peak_states|total_states)/;
 const INSTRUCTION = /^(\d+): \([0-9a-f]{2}\) (.*?)\s*(?:; (.*))?$/;
 /** `func#0 @0`, `from 3 to 7: R0=…`, `3: R0=…`, `; source line @ file:1`, `caller:`: the walk itself. */
-const WALK =
-  /^(?:func#\d+ @\d+|from \d+ to \d+|\d+: |;|caller:|callee:|returning from callee|to caller at|last_idx|regs=|parent |propagating|mark_|arg#\d+ )/;
+const WALK = new RegExp(
+  [
+    String.raw`^(?:func#\d+ @\d+|from \d+ to \d+|\d+: |;|caller:|callee:|returning from callee|to caller at|arg#\d+ |`,
+    'last_idx|regs=|parent |propagating|mark_)',
+  ].join(''),
+);
 /** Longer than the states of any program; bounds the search for a register's last state. */
 const LINES_BACK_MAX = 20_000;
 

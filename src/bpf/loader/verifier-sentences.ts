@@ -73,6 +73,13 @@ function describeScalar(known: string): string {
   return 'any number';
 }
 
+/** `smin=9 smax=9` and the older `value (0x9; 0x0)` in plain words. */
+function describeRange(text: string): string {
+  const [, low, high] = /smin=(-?\d+) smax=(-?\d+)/.exec(text) ?? [];
+  if (low === undefined) return text.trim();
+  return low === high ? low : `from ${low} to ${high}`;
+}
+
 const pointerKinds: Readonly<Record<string, string>> = {
   scalar: 'a number and no pointer',
   inv: 'a number and no pointer',
@@ -87,7 +94,8 @@ const rules: readonly Rule[] = [
   [
     /invalid access to packet, off=(-?\d+) size=(\d+), R(\d+)/,
     ([, offset, size, register], { name, known }) =>
-      `${bytes(size)} at offset ${offset} of ${name(+register)} are used without a check that the packet reaches so far; known: ${known(+register)}`,
+      `${bytes(size)} at offset ${offset} of ${name(+register)} are used without a check that the packet reaches so far; ` +
+      `known: ${known(+register)}`,
   ],
   [
     /R(\d+) invalid mem access '(\w+_or_null\w*)'/,
@@ -141,8 +149,9 @@ const rules: readonly Rule[] = [
     ([, calls, size]) => `${calls} nested calls take ${size} bytes of stack: 512 are allowed`,
   ],
   [
-    /At program exit the register R\d+ has (.*) should have been in (\S+)/,
-    ([, is, range]) => `the program returns a value that its type does not allow (${is.trim()}): ${range} is allowed`,
+    /At program exit the register R\d+ has (.*) should have been in \[(-?\d+), (-?\d+)\]/,
+    ([, is, low, high]) =>
+      `the program returns a value that its type does not allow (${describeRange(is)}): ${low} to ${high} are allowed`,
   ],
   [
     /At program exit the register R0 has (.*)/,
@@ -158,7 +167,7 @@ const rules: readonly Rule[] = [
     /(?:unknown|invalid) func (\w+)#(\d+)|program of this type cannot use helper (\w+)#(\d+)/,
     ([, unknown, number, known, other], { missing }) =>
       missing(Number(number)) ??
-      `the helper bpf_${(unknown ?? known).replace(/^bpf_/, '')} (${number ?? other}) is not there for programs of this type on this kernel`,
+      `the helper bpf_${(unknown ?? known).replace(/^bpf_/, '')} (${number ?? other}) is not there for programs of this type here`,
   ],
   [
     /cannot call GPL-restricted function/,
