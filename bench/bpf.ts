@@ -85,9 +85,17 @@ interface Measured {
   readonly rounds: Metrics[];
 }
 
+/** What the verifier went through when it accepted both. */
+function verifiedOf(suiteCase: SuiteCase, specs: Readonly<Record<Language, ObjectSpec>>): Metrics {
+  if (kernelSkip !== false) return {};
+  using ours = inKernel(suiteCase, specs.typescript);
+  using theirs = inKernel(suiteCase, specs.c);
+  return { verified: ours.verified, verifiedC: theirs.verified };
+}
+
 function measureOne(suiteCase: SuiteCase, rounds: number): Measured {
   const specs = { typescript: build(suiteCase.name, 'typescript'), c: build(suiteCase.name, 'c') };
-  const counted = countedOf(suiteCase, specs);
+  const counted = { ...countedOf(suiteCase, specs), ...verifiedOf(suiteCase, specs) };
   const found = Array.from({ length: rounds }, (): Metrics => ({ ...counted, ...timesOf(suiteCase, specs) }));
   const { executed, executedC } = counted;
   progress(`${suiteCase.name}: ${executed.toFixed(1)} instructions, clang's ${executedC.toFixed(1)}`);
@@ -118,6 +126,8 @@ export const bpf: Benchmark = {
     { key: 'executedC', title: 'clang', digits: 1 },
     { key: 'ratio', title: 'ratio', digits: 2 },
     { key: 'ratioLongest', title: 'ratio, longest', digits: 2 },
+    { key: 'verified', title: 'verified', digits: 0 },
+    { key: 'verifiedC', title: 'clang', digits: 0 },
     { key: 'ns', title: 'test run, ns', digits: 0 },
     { key: 'nsC', title: 'clang', digits: 0 },
   ],

@@ -180,6 +180,12 @@ class KernelRunner implements Runner {
     return named(this.collection.programs, program).testRun({ data, context }).durationNs;
   }
 
+  /** Instructions that the verifier went through, of all programs. */
+  get verified(): number {
+    const counts = Object.values(this.collection.programs).map((program) => program.info().verifiedInstructions);
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
   observation(): Observation {
     const contentOfMap = (name: string): MapContent =>
       contentOf(named(this.collection.maps, name).entries() as Iterable<[Uint8Array, Uint8Array]>);
