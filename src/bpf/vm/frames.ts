@@ -10,7 +10,7 @@ import { Violation } from './fault.ts';
 import type { Address, AddressSpace, Region } from './memory.ts';
 
 /** Bytes of a function's stack frame, and how deep calls may go (RFC 9669 section 4.3.2; MAX_CALL_FRAMES). */
-const FRAME_BYTES = 512;
+export const FRAME_BYTES = 512;
 const FRAMES_MAX = 8;
 
 const ARGUMENTS = 0b111110;
@@ -25,6 +25,12 @@ export class Frames {
   /** Registers that hold something, and those whose pointer may be null, as bits. The machine's loop has copies of its own. */
   set = 0;
   marks = 0;
+  /** Whether it is known which bytes were written. */
+  readonly isChecked: boolean;
+  /** The running function's frame in words, and which of its bytes were written, as bits. */
+  words: Int32Array;
+  written: Int32Array;
+  readonly #words: Int32Array[] = [];
   readonly #space: AddressSpace;
   readonly #file: Int32Array;
   readonly #regions: Region[] = [];
@@ -38,6 +44,7 @@ export class Frames {
   constructor(space: AddressSpace, file: Int32Array, isChecked: boolean) {
     this.#space = space;
     this.#file = file;
+    this.isChecked = isChecked;
     for (let depth = 0; depth < FRAMES_MAX; depth++) {
       const region = space.add({
         name: `the stack of frame ${depth}`,
@@ -46,7 +53,10 @@ export class Frames {
       });
       if (isChecked) region.written = new Int32Array(FRAME_BYTES / 32);
       this.#regions.push(region);
+      this.#words.push(new Int32Array(region.bytes.buffer));
     }
+    this.words = this.#words[0];
+    this.written = this.#regions[0].written ?? new Int32Array(0);
   }
 
   /** The outermost function begins with these in r1 and on. */
@@ -118,7 +128,10 @@ export class Frames {
   }
 
   #point(): void {
-    const top = this.#regions[this.#depth].address(FRAME_BYTES);
+    const region = this.#regions[this.#depth];
+    this.words = this.#words[this.#depth];
+    if (region.written !== null) this.written = region.written;
+    const top = region.address(FRAME_BYTES);
     this.#file[FRAME_POINTER * 2] = top.low;
     this.#file[FRAME_POINTER * 2 + 1] = top.high;
   }

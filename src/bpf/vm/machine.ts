@@ -7,36 +7,26 @@
  * as "may be null" until the program compares it with 0, also when it was found; the mark is lost when it goes through memory.
  */
 import * as abi from '../../kernel/bpf-abi.ts';
-import { FRAME_POINTER, type Instruction, REGISTERS } from '../instructions.ts';
-import { addWide, arithmetic32, arithmetic64, rareArithmetic } from './arithmetic.ts';
-import { holds } from './comparison.ts';
+import { FRAME_POINTER, type Instruction } from '../instructions.ts';
+import { type Analysis, analyse, type Entry } from './analysis.ts';
+import { rareArithmetic } from './arithmetic.ts';
 import { type Place, Violation, VmFault } from './fault.ts';
 import { Frames } from './frames.ts';
 import { type Helper, HelperCall } from './helper-call.ts';
 import { commonHelpers } from './helpers.ts';
+import { BPF_LOAD_ACQUIRE } from './instruction-check.ts';
 import { linkProgram } from './link.ts';
 import { type Address, AddressSpace } from './memory.ts';
-import { learnRange, NO_PACKET } from './packet-range.ts';
-import {
-  type Program,
-  prepare,
-  SLOT_WORDS,
-  WORD_DESTINATION,
-  WORD_ELSE,
-  WORD_NEXT,
-  WORD_OPERAND,
-  WORD_READS,
-  WORD_SOURCE,
-  WORD_WRITES,
-} from './program.ts';
+import { NO_PACKET } from './packet-range.ts';
+import { type Program, prepare, SLOT_WORDS, WORD_DESTINATION, WORD_NEXT, WORD_SOURCE, WORD_WRITES } from './program.ts';
+import { DONE, StepBuilder, type StepHost } from './step-builder.ts';
 import { STEP } from './steps.ts';
-import { atomic, load, loadSigned, store } from './transfers.ts';
+import type { Step } from './steps-arithmetic.ts';
+import { atomic, loadSigned } from './transfers.ts';
 import { type AnyMap, ValueRegions } from './value-regions.ts';
 
 const INSTRUCTIONS_MAX = 1_000_000;
 const ARGUMENTS = 0b111110;
-/** What the loop returns with: the function that it was started for is done. */
-const DONE = -1;
 
 export interface MachineOptions {
   /** Maps by the number that the program's wide loads name (`map_by_fd(3)`, `map_by_idx(3)`). */
@@ -47,6 +37,8 @@ export interface MachineOptions {
   readonly instructionsMax?: number;
   /** Whether reading a stack byte that was never written is a fault, as before Linux 6.3; true unless told. */
   readonly checkStack?: boolean;
+  /** Where runs begin, and which registers they are given then; the first slot and none unless told. Elsewhere costs time, no more. */
+  readonly entries?: readonly Entry[];
   /** Whence an instruction comes, for messages. */
   readonly placeOf?: (slot: number) => Place | undefined;
 }
@@ -60,7 +52,7 @@ export interface RunArguments {
 }
 
 /** A program and its memory, to be run any number of times. Maps keep their values between runs. */
-export class Machine {
+export class Machine implements StepHost {
   readonly program: Program;
   /** Low and high word of each register, then constants. */
   readonly file: Int32Array;
@@ -74,7 +66,9 @@ export class Machine {
   readonly #instructionsMax: number;
   readonly #helpers: Map<number, Helper>;
   readonly #call: HelperCall;
-  readonly #frames: Frames;
+  readonly frames: Frames;
+  readonly #analysis: Analysis;
+  readonly #steps: readonly Step[];
   /** How many instructions may still be executed. */
   #left = 0;
   /** Where a helper wants the run to go on in place of returning, or DONE. */
@@ -90,8 +84,10 @@ export class Machine {
     this.#instructionsMax = options.instructionsMax ?? INSTRUCTIONS_MAX;
     this.#helpers = new Map([...commonHelpers, ...(options.helpers ?? [])]);
     this.#call = new HelperCall(this);
-    this.#frames = new Frames(this.space, this.file, options.checkStack ?? true);
+    this.frames = new Frames(this.space, this.file, options.checkStack ?? true);
     linkProgram(this.program, this.values, this.#helpers, options.maps ?? new Map());
+    this.#analysis = analyse(this.program, options.entries ?? [{ slot: 0, set: 0 }]);
+    this.#steps = new StepBuilder(this, this.#analysis).build();
   }
 
   /** Puts helpers in the place of those with the same numbers. */
@@ -119,10 +115,10 @@ export class Machine {
 
   /** The same without making a bigint of the result, which is left in the register file. */
   start(values: readonly Address[], entry: number): void {
-    this.#frames.begin(values);
+    this.frames.begin(values);
     this.#left = this.#instructionsMax;
     try {
-      this.#loop(entry * SLOT_WORDS);
+      this.#loop(entry);
     } finally {
       this.executed = this.#instructionsMax - Math.max(this.#left, 0);
     }
@@ -130,151 +126,90 @@ export class Machine {
 
   /** Calls a function of the program from within a helper: a callback. Its result is left in r0. @throws VmFault */
   callBack(slot: number, values: readonly Address[]): void {
-    this.#frames.enter(DONE);
-    this.#frames.setArguments(values);
-    this.#loop(slot * SLOT_WORDS);
+    this.frames.enter(DONE);
+    this.frames.setArguments(values);
+    this.#loop(slot);
   }
 
   /** Lets the run go on at `slot` when the helper that calls this returns: what was called never comes back (bpf_tail_call). */
   tailCall(slot: number): void {
-    this.#tail = slot * SLOT_WORDS;
+    this.#tail = slot;
   }
 
   /** A register as errors call it: by its variable where one is known. */
-  nameOf(register: number, at: number): string {
-    const name = this.#options.placeOf?.(at / SLOT_WORDS)?.names[register];
+  nameOf(register: number, slot: number): string {
+    const name = this.#options.placeOf?.(slot)?.names[register];
     return name === undefined || name === null ? `%r${register}` : `${name} (%r${register})`;
   }
 
-  /** Executes instructions until the function ends. Frequent ones stand here: a call for each would cost as much as the work. */
+  /** Executes instructions until the function ends. */
   #loop(entry: number): void {
-    const { file, space } = this;
-    const frames = this.#frames;
-    const { code } = this.program;
-    let at = entry;
-    let { set, marks } = frames;
+    const steps = this.#steps;
+    let slot = entry;
     let left = this.#left;
     try {
-      while (at !== DONE) {
+      while (slot !== DONE) {
         if (--left < 0) throw this.#endless();
-        const missing = code[at + WORD_READS] & ~set;
-        if (missing !== 0) throw this.#unset(missing, at);
-        const step = code[at];
-        const d = code[at + WORD_DESTINATION];
-        const s = code[at + WORD_SOURCE];
-        switch (step) {
-          case STEP.constant:
-            file[d] = s;
-            file[d + 1] = code[at + WORD_OPERAND];
-            break;
-          case STEP.move64:
-            file[d] = file[s];
-            file[d + 1] = file[s + 1];
-            if (((marks >>> (s >> 1)) & 1) === 0) break;
-            marks |= code[at + WORD_WRITES];
-            set |= code[at + WORD_WRITES];
-            at = code[at + WORD_NEXT];
-            continue;
-          case STEP.add64:
-            addWide(file, d, s);
-            break;
-          case STEP.load8:
-          case STEP.load16:
-          case STEP.load32:
-          case STEP.load64:
-            if (marks !== 0) this.#checkTested(marks, s, at);
-            load(space, file, step, d, s, code[at + WORD_OPERAND]);
-            break;
-          case STEP.store8:
-          case STEP.store16:
-          case STEP.store32:
-          case STEP.store64:
-            if (marks !== 0) this.#checkTested(marks, d, at);
-            store(space, file, step, d, s, code[at + WORD_OPERAND]);
-            break;
-          case STEP.always:
-            break;
-          case STEP.equal64:
-            if (marks !== 0) marks = this.#tested(marks, d, s);
-            at = code[at + (file[d] === file[s] && file[d + 1] === file[s + 1] ? WORD_NEXT : WORD_ELSE)];
-            continue;
-          default: {
-            if (step <= STEP.mul64) {
-              arithmetic64(file, step, d, s);
-              break;
-            }
-            if (step <= STEP.mul32) {
-              file[d] = arithmetic32(step, file[d], file[s]);
-              file[d + 1] = 0;
-              break;
-            }
-            if (step <= STEP.test32) {
-              const isMet = holds(file, step, d, s);
-              if (file[d + 1] === this.packetHigh && step === STEP.below64) learnRange(space, file, d, s, isMet);
-              at = code[at + (isMet ? WORD_NEXT : WORD_ELSE)];
-              continue;
-            }
-            frames.set = set;
-            frames.marks = marks;
-            this.#left = left;
-            const next = this.#rareStep(step, at, d, s);
-            ({ set, marks } = frames);
-            left = this.#left;
-            at = next;
-            continue;
-          }
+        const next = steps[slot]();
+        if (next >= DONE) {
+          slot = next;
+          continue;
         }
-        set |= code[at + WORD_WRITES];
-        marks &= ~code[at + WORD_WRITES];
-        at = code[at + WORD_NEXT];
+        // Callbacks count instructions, too.
+        this.#left = left;
+        slot = this.#rareStep(slot);
+        left = this.#left;
       }
     } catch (error) {
-      throw error instanceof Violation ? this.#fault(at, error) : error;
+      throw error instanceof Violation ? this.#fault(slot, error) : error;
     } finally {
-      this.#left = left;
+      this.#left = Math.min(this.#left, left);
     }
   }
 
-  /** Executes one of the other instructions and returns the place of the next, or DONE. */
-  #rareStep(step: number, at: number, d: number, s: number): number {
-    const { program, file, space } = this;
-    const frames = this.#frames;
+  /** Executes what is more than a change of registers or memory, and returns the slot of the next instruction, or DONE. */
+  #rareStep(slot: number): number {
+    const { program, file, space, frames } = this;
     const { code } = program;
-    const found = program.at(at / SLOT_WORDS)!;
-    switch (step) {
+    const base = slot * SLOT_WORDS;
+    const d = code[base + WORD_DESTINATION];
+    const s = code[base + WORD_SOURCE];
+    const found = program.at(slot);
+    // A function whose registers are not followed has them as they were found to be before it ran.
+    if (this.#analysis.followed[slot] === 0) frames.set = this.#analysis.set[slot];
+    if (found === undefined) throw new Violation('the program runs past its last instruction');
+    switch (code[base]) {
       case STEP.rareArithmetic:
         rareArithmetic(file, found, d, s);
         break;
       case STEP.loadSigned:
-        this.#checkTested(frames.marks, s, at);
+        this.checkTested(frames.marks, s, slot);
         loadSigned(space, file, found, d, s);
         break;
       case STEP.atomic:
-        this.#checkTested(frames.marks, d, at);
+        this.checkTested(frames.marks, found.immediate === BPF_LOAD_ACQUIRE ? s : d, slot);
         atomic(space, file, found, d, s);
         break;
       case STEP.callHelper:
-        return this.#callHelper(found.immediate, at);
+        return this.#callHelper(found.immediate, slot);
       case STEP.callLocal:
-        frames.enter(at + SLOT_WORDS);
-        return code[at + WORD_NEXT];
-      case STEP.exit:
-        return frames.leave();
+        frames.enter(slot + 1);
+        return code[base + WORD_NEXT] / SLOT_WORDS;
       default:
-        throw new Violation('the program runs past its last instruction');
+        return frames.leave();
     }
-    frames.set |= code[at + WORD_WRITES];
-    frames.marks &= ~code[at + WORD_WRITES];
-    return code[at + WORD_NEXT];
+    frames.set |= code[base + WORD_WRITES];
+    frames.marks &= ~code[base + WORD_WRITES];
+    return code[base + WORD_NEXT] / SLOT_WORDS;
   }
 
-  #callHelper(number: number, at: number): number {
-    const frames = this.#frames;
+  #callHelper(number: number, slot: number): number {
+    const { frames } = this;
     const helper = this.#helpers.get(number)!;
     const wanted = ((1 << helper.arguments) - 1) << 1;
-    if ((wanted & ~frames.set) !== 0) throw this.#unset(wanted & ~frames.set, at);
+    if ((wanted & ~frames.set) !== 0) throw this.unset(wanted & ~frames.set, slot);
     const untested = wanted & frames.marks;
-    if (untested !== 0) this.#checkTested(untested, (31 - Math.clz32(untested & -untested)) * 2, at);
+    if (untested !== 0) this.checkTested(untested, (31 - Math.clz32(untested & -untested)) * 2, slot);
     this.#call.mayBeNull = false;
     helper.run(this.#call);
     if (this.#tail !== DONE) {
@@ -289,40 +224,29 @@ export class Machine {
       frames.marks |= 1;
       this.#giver = helper.name;
     }
-    return at + SLOT_WORDS;
+    return slot + 1;
   }
 
   /** Sees that the pointer at place `place` of the register file was compared with 0. @throws Violation */
-  #checkTested(marks: number, place: number, at: number): void {
+  checkTested(marks: number, place: number, slot: number): void {
     if (((marks >>> (place >> 1)) & 1) === 0) return;
     throw new Violation(
-      `${this.nameOf(place >> 1, at)} may be null: ${this.#giver} finds nothing at times; compare it with 0 first`,
+      `${this.nameOf(place >> 1, slot)} may be null: ${this.#giver} finds nothing at times; compare it with 0 first`,
     );
-  }
-
-  /** The marks after the register at place `d` was compared with the one at `s`: with 0, it and its copies are tested. */
-  #tested(marks: number, d: number, s: number): number {
-    const { file } = this;
-    if (file[s] !== 0 || file[s + 1] !== 0) return marks;
-    let left = marks;
-    for (let other = 0; other < REGISTERS; other++) {
-      if (file[other * 2] === file[d] && file[other * 2 + 1] === file[d + 1]) left &= ~(1 << other);
-    }
-    return left;
   }
 
   #endless(): Violation {
     return new Violation(`more than ${this.#instructionsMax} instructions ran: an endless loop?`);
   }
 
-  #unset(registers: number, at: number): Violation {
+  /** A register is read that holds nothing. */
+  unset(registers: number, slot: number): Violation {
     const first = 31 - Math.clz32(registers & -registers);
     const after = first <= 5 ? ' (a call leaves only %r0 and %r6 to %r9)' : '';
-    return new Violation(`reads ${this.nameOf(first, at)}, which holds nothing yet${after}`);
+    return new Violation(`reads ${this.nameOf(first, slot)}, which holds nothing yet${after}`);
   }
 
-  #fault(at: number, violation: Violation): VmFault {
-    const slot = at / SLOT_WORDS;
+  #fault(slot: number, violation: Violation): VmFault {
     const found = this.program.at(slot);
     const place = this.#options.placeOf?.(slot);
     const pointer = found === undefined ? undefined : place?.names[pointerOf(found)];

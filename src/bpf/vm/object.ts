@@ -6,7 +6,7 @@
  * Memory of the kernel's that a test gives is laid out likewise.
  */
 import { HELPERS } from '../../kernel/bpf-helpers.ts';
-import type { FunctionSpec, ObjectSpec } from '../object/spec.ts';
+import type { ObjectSpec } from '../object/spec.ts';
 import { Environment } from './environment.ts';
 import { Violation } from './fault.ts';
 import type { Helper, HelperCall } from './helper-call.ts';
@@ -25,6 +25,9 @@ import { CPUS, ObjectMaps, type VmVariable } from './object-maps.ts';
 import { VmProgram } from './object-program.ts';
 import type { VmObjectMap } from './typed-map.ts';
 import type { World } from './world.ts';
+
+/** Programs are given their context in r1; what else calls a function tells the analysis itself. */
+const CONTEXT = 1 << 1;
 
 export interface InstantiateOptions {
   /** Time, chance, the CPU, routes, sockets: see {@link World}. */
@@ -121,12 +124,14 @@ export function instantiate(spec: ObjectSpec, options: InstantiateOptions = {}):
     if (variable === undefined) throw new ReferenceError(`the object has no variable ${name}`);
     variable.value = value;
   }
+  const programs = spec.functions.filter(({ kind }) => kind !== null);
   const helpers = new Map([...missingHelpers(), ...helpersIn(world), ...kernelFunctions.helpers]);
   const machine = new Machine(linked.instructions, {
     maps: owned.byNumber,
     helpers,
     instructionsMax: options.instructionsMax,
     checkStack: options.checkStack,
+    entries: programs.map(({ name }) => ({ slot: linked.starts.get(name) ?? 0, set: CONTEXT })),
     placeOf: linked.placeOf,
   });
   const environment = new Environment(machine, world);
@@ -142,10 +147,9 @@ export function instantiate(spec: ObjectSpec, options: InstantiateOptions = {}):
     ),
   );
   machine.addHelpers(options.helpers ?? new Map());
-  const isProgram = (one: FunctionSpec) => one.kind !== null;
-  const programs = spec.functions.filter(isProgram).map((one) => {
+  const runnable = programs.map((one) => {
     const entry = linked.starts.get(one.name) ?? 0;
     return [one.name, new VmProgram(environment, one, entry, options.checkPackets ?? true)] as const;
   });
-  return { programs: Object.fromEntries(programs), maps: owned.maps, variables: owned.variables };
+  return { programs: Object.fromEntries(runnable), maps: owned.maps, variables: owned.variables };
 }

@@ -56,7 +56,7 @@ export class XdpMachine {
       [abi.BPF_FUNC_xdp_adjust_tail, { name: 'xdp_adjust_tail', arguments: 2, run: (call) => this.#adjustTail(call) }],
     ];
     const table = new Map([...helpersIn(world), ...own, ...(helpers ?? [])]);
-    this.machine = new Machine(instructions, { ...options, helpers: table });
+    this.machine = new Machine(instructions, { entries: [{ slot: 0, set: 2 }], ...options, helpers: table });
     const packet = new Packet(this.machine, FRAME_END);
     const guard = new ContextGuard();
     guard.pointers.set(abi.XDP_MD.data, { bytes: 4, address: () => packet.data });
