@@ -60,9 +60,16 @@ const untyped = (spec: ObjectSpec): ObjectSpec => ({
   maps: spec.maps.map((map) => ({ ...map, key: null, value: null })),
 });
 
-/** A program of the suite as an object. `optimise` is for our compiler; clang always does. */
+const built = new Map<string, ObjectSpec>();
+
+/** A program of the suite as an object, compiled once. `optimise` is for our compiler; clang always does. */
 export function build(name: string, language: Language, optimise = true): ObjectSpec {
-  return untyped(language === 'c' ? compileC(name) : compile(pathOf(`${name}.bpf.ts`), { optimise }));
+  const key = `${name} ${language} ${optimise}`;
+  const known = built.get(key);
+  if (known !== undefined) return known;
+  const spec = untyped(language === 'c' ? compileC(name) : compile(pathOf(`${name}.bpf.ts`), { optimise }));
+  built.set(key, spec);
+  return spec;
 }
 
 /** `closedPorts` as C spells it. */
