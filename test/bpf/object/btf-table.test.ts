@@ -9,6 +9,7 @@ import { BtfBuilder } from '../../../src/bpf/object/btf/builder.ts';
 import { KERNEL_BTF_PATH, kernelBtf } from '../../../src/bpf/object/btf/kernel.ts';
 import { BtfError, type BtfType } from '../../../src/bpf/object/btf/records.ts';
 import { RecordWriter } from '../../../src/bpf/object/btf/records-writer.ts';
+import { StringSearch } from '../../../src/bpf/object/btf/string-search.ts';
 import { Btf } from '../../../src/bpf/object/btf/table.ts';
 import { layOut, U8, U32, U64 } from '../../../src/bpf/types.ts';
 import { randomSource } from '../../support/random.ts';
@@ -212,4 +213,23 @@ test('no damage makes anything but a BtfError', () => {
       assert.ok(error instanceof BtfError, `round ${round}: ${error}`);
     }
   }
+});
+
+test('many names are found as few are, each wherever it stands', () => {
+  const strings = Buffer.from('first\0second\0\0third\0second\0sec\0ond\0');
+  const search = new StringSearch(strings);
+  const wanted: readonly [string, number[]][] = [
+    ['first', [0]],
+    ['second', [6, 20]],
+    ['third', [14]],
+    ['ond', [31]],
+    ['irst', []],
+    ['none', []],
+  ];
+  // The first rounds search, those that follow look up.
+  for (let round = 0; round < 4; round++) {
+    for (const [text, places] of wanted) assert.deepEqual(search.find(text), places, `${text}, round ${round}`);
+  }
+  assert.deepEqual(search.containing('ec'), ['second', 'sec']);
+  assert.deepEqual(new StringSearch(new Uint8Array(0)).find('any'), []);
 });

@@ -210,6 +210,16 @@ test('enum values are found by name', () => {
   assert.equal(ask(local, target, 1, '1', BPF_CORE_ENUMVAL_VALUE, 2), 'the kernel’s enum64 state has no such value');
 });
 
+test('an enum of 32 bits is signed, whether it says so or not', () => {
+  const values = [{ name: 'LESS', value: -1n }];
+  const local = table({ kind: 'enum', name: 'way', bytes: 4, signed: false, values });
+  const target = table({ kind: 'enum', name: 'way', bytes: 4, signed: true, values: [{ name: 'LESS', value: -3n }] });
+  for (const held of [-1n, 0xffffffffn]) {
+    const program = programOf(loadWide(1, held), 1, '0', BPF_CORE_ENUMVAL_VALUE);
+    assert.deepEqual(relocateCore(program, local, [target]).program.instructions[0], loadWide(1, -3n));
+  }
+});
+
 test('types of one name must agree', () => {
   const local = table(int(4), struct('flow', 4, ['port', 1, 0]));
   const two = (second: number) =>

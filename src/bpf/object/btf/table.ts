@@ -8,6 +8,7 @@
 import { decodeRecord } from './decode-record.ts';
 import { BtfError, type BtfKind, type BtfModifier, type BtfType, essentialName, KINDS } from './records.ts';
 import { indexRecords, sectionsOf } from './sections.ts';
+import { StringSearch } from './string-search.ts';
 
 /** How many modifiers `resolve` follows before it calls them a circle. The kernel refuses chains longer than 32. */
 const MODIFIERS_MAX = 32;
@@ -37,12 +38,13 @@ export class Btf {
   readonly #bytes: Uint8Array;
   readonly #words: Uint32Array;
   readonly #strings: Uint8Array;
+  readonly #search: StringSearch;
   /** Offsets of names count on from the base's strings. */
   readonly #firstString: number;
   readonly #starts: Uint32Array;
   readonly #decoded = new Map<number, BtfType>();
   readonly #found = new Map<string, readonly number[]>();
-  #flavoured: readonly string[] | null = null;
+  #flavoured: ReadonlyMap<string, readonly string[]> | null = null;
   #byNameOffset: { readonly heads: Int32Array; readonly next: Int32Array } | null = null;
 
   private constructor(bytes: Uint8Array, base: Btf | null) {
@@ -51,6 +53,7 @@ export class Btf {
     this.#bytes = bytes;
     this.#words = words;
     this.#strings = strings;
+    this.#search = new StringSearch(strings);
     this.firstId = base === null ? 1 : base.endId;
     this.#firstString = base === null ? 0 : base.stringsEnd;
     this.#starts = indexRecords(words, this.firstId);
@@ -143,7 +146,7 @@ export class Btf {
   byName(name: string, kind?: BtfKind): readonly number[] {
     let found = this.#found.get(name);
     if (found === undefined) {
-      found = [...(this.base?.byName(name) ?? []), ...this.#search(name)];
+      found = [...(this.base?.byName(name) ?? []), ...this.#idsOf(name)];
       this.#found.set(name, found);
     }
     return kind === undefined ? found : found.filter((id) => this.kind(id) === kind);
@@ -154,45 +157,30 @@ export class Btf {
    * (Documentation/bpf/libbpf, “CO-RE”).
    */
   byEssentialName(name: string): readonly number[] {
-    const flavours = this.#flavouredNames().filter((full) => full !== name && essentialName(full) === name);
-    return [name, ...flavours].flatMap((full) => this.byName(full));
+    return [name, ...(this.#flavours().get(name) ?? [])].flatMap((full) => this.byName(full));
   }
 
-  /** Names with three underscores in them, found in one pass: the kernel has few. */
-  #flavouredNames(): readonly string[] {
+  /** Names with a flavour, by their essential part; found in one pass over the strings. */
+  #flavours(): ReadonlyMap<string, readonly string[]> {
     if (this.#flavoured !== null) return this.#flavoured;
-    const found = new Set(this.base === null ? [] : this.base.#flavouredNames());
-    const strings = this.#buffer;
-    for (let at = strings.indexOf('___'); at !== -1; at = strings.indexOf('___', strings.indexOf(0, at))) {
-      found.add(this.string(this.#firstString + strings.lastIndexOf(0, at) + 1));
-    }
-    this.#flavoured = [...found];
-    return this.#flavoured;
-  }
-
-  get #buffer(): Buffer {
-    return Buffer.from(this.#strings.buffer, this.#strings.byteOffset, this.#strings.byteLength);
-  }
-
-  /**
-   * The offsets at which exactly this string begins, in this table alone. Native code searches the kernel's 2 MB in less than a
-   * millisecond; an index of all names would take longer than most uses need.
-   */
-  #offsetsOf(text: string): number[] {
-    const needle = Buffer.from(`\0${text}\0`);
-    const strings = this.#buffer;
-    const found: number[] = [];
-    // A split table's strings begin without the empty one.
-    if (this.#firstString !== 0 && strings.subarray(0, needle.length - 1).equals(needle.subarray(1))) {
-      found.push(this.#firstString);
-    }
-    for (let at = strings.indexOf(needle); at !== -1; at = strings.indexOf(needle, at + 1)) {
-      found.push(this.#firstString + at + 1);
-    }
+    const found = new Map<string, string[]>();
+    const add = (full: string): void => {
+      const essential = essentialName(full);
+      const known = found.get(essential) ?? [];
+      if (full !== essential && !known.includes(full)) found.set(essential, [...known, full]);
+    };
+    if (this.base !== null) for (const names of this.base.#flavours().values()) names.forEach(add);
+    this.#search.containing('___').forEach(add);
+    this.#flavoured = found;
     return found;
   }
 
-  #search(name: string): number[] {
+  /** The offsets at which exactly this string begins, in this table alone. */
+  #offsetsOf(text: string): number[] {
+    return this.#search.find(text).map((at) => this.#firstString + at);
+  }
+
+  #idsOf(name: string): number[] {
     if (name === '') return [];
     const { heads, next } = this.#nameIndex();
     const offsets = this.#offsetsOf(name);

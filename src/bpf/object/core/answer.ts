@@ -77,7 +77,9 @@ export function answerFor(kind: number, access: Access): Answer {
 function enumValue({ btf, steps }: Access): bigint {
   const type = btf.type(steps[0].typeId);
   if (type.kind !== 'enum' && type.kind !== 'enum64') throw new BtfError(`${type.kind} ${type.name} has no values`);
-  return type.values[steps[0].index].value;
+  const { value } = type.values[steps[0].index];
+  // Compilers before LLVM 15 and pahole before 1.24 did not say which enums are signed, so that all of 32 bits are taken to be.
+  return type.kind === 'enum' ? BigInt.asIntN(32, value) : value;
 }
 
 /** Which bytes hold a field, and which of their bits. */

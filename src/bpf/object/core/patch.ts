@@ -27,6 +27,7 @@ export const POISON = 0xbad2310;
 const CLASS_MASK = 0x07;
 const SIZE_MASK = 0x18;
 const OFFSET_MAX = 0x7fff;
+const INT32_MIN = -(2n ** 31n);
 
 const sizes: ReadonlyMap<number, number> = new Map([
   [BPF_B, 1],
@@ -75,7 +76,9 @@ const differs = (found: bigint | number, { before }: Patch): string =>
 function patchWideLoad(one: Instruction, patch: Patch): Instruction | string {
   if (one.source !== 0) return 'a wide load of an address cannot be relocated';
   const found = (BigInt(one.nextImmediate) << 32n) | BigInt.asUintN(32, BigInt(one.immediate));
-  if (patch.checked && BigInt.asUintN(64, found) !== BigInt.asUintN(64, patch.before)) return differs(found, patch);
+  // A negative number of 32 bits may have been written as an unsigned one: enums do not always say which they are.
+  const bits = patch.before < 0n && patch.before >= INT32_MIN ? 32 : 64;
+  if (patch.checked && BigInt.asUintN(bits, found) !== BigInt.asUintN(bits, patch.before)) return differs(found, patch);
   return { ...loadWide(one.destination, patch.after), offset: one.offset };
 }
 
