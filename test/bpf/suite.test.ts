@@ -7,7 +7,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { kernelSkip } from '../support/bpf.ts';
-import { build, clangSkip, inKernel, type Observation, type Outcome } from '../support/bpf-suite.ts';
+import { clangSkip } from '../support/bpf-objects.ts';
+import { build, inKernel, type Observation, type Outcome } from '../support/bpf-suite.ts';
 import type { Input, SuiteCase } from '../support/bpf-suite-case.ts';
 import { packetCases } from '../support/bpf-suite-packets.ts';
 import { socketCases } from '../support/bpf-suite-sockets.ts';

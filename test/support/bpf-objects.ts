@@ -37,6 +37,18 @@ export function inFolder<T>(body: (folder: string) => T): T {
   }
 }
 
+/** The object that clang makes of a C file. */
+export function clang(source: string, ...flags: string[]): Uint8Array {
+  // asm/types.h lies below a folder that is named after the machine and that clang -target bpf does not look into.
+  const machine = readdirSync('/usr/include').filter((folder) => folder.endsWith('-linux-gnu'));
+  const include = machine.map((folder) => `-I/usr/include/${folder}`);
+  return inFolder((folder) => {
+    const output = join(folder, 'object.o');
+    execFileSync('clang', ['-target', 'bpf', '-g', '-O2', ...include, ...flags, '-c', source, '-o', output]);
+    return new Uint8Array(readFileSync(output));
+  });
+}
+
 const compiled = new Map<string, Uint8Array>();
 
 /** The object that clang makes of `fixtures/NAME.bpf.c`. */
@@ -44,15 +56,7 @@ export function compileFixture(name: string, ...flags: string[]): Uint8Array {
   const key = [name, ...flags].join(' ');
   const known = compiled.get(key);
   if (known !== undefined) return known;
-  // asm/types.h lies below a folder that is named after the machine and that clang -target bpf does not look into.
-  const machine = readdirSync('/usr/include').filter((folder) => folder.endsWith('-linux-gnu'));
-  const include = machine.map((folder) => `-I/usr/include/${folder}`);
-  const bytes = inFolder((folder) => {
-    const output = join(folder, 'object.o');
-    const source = join(fixtures, `${name}.bpf.c`);
-    execFileSync('clang', ['-target', 'bpf', '-g', '-O2', ...include, ...flags, '-c', source, '-o', output]);
-    return new Uint8Array(readFileSync(output));
-  });
+  const bytes = clang(join(fixtures, `${name}.bpf.c`), ...flags);
   compiled.set(key, bytes);
   return bytes;
 }

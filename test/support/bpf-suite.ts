@@ -4,10 +4,6 @@
  * A newcomer would get wrong: the two objects differ in names only by spelling (`closedPorts`, `closed_ports`), and their maps hold
  * the same bytes. So everything here is by bytes: types are taken off the maps, whatever either compiler says of them.
  */
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { compile } from '../../src/bpf/compiler/compile.ts';
 import { type Collection, loadObject } from '../../src/bpf/loader/collection.ts';
 import { type EventCallback, RingBufferReader } from '../../src/bpf/loader/ring-buffer.ts';
@@ -16,43 +12,18 @@ import type { ObjectSpec } from '../../src/bpf/object/spec.ts';
 import { check } from '../../src/kernel/error.ts';
 import { bind, listen, socket } from '../../src/kernel/socket.ts';
 import { AF_INET, SOCK_CLOEXEC, SOCK_STREAM } from '../../src/kernel/socket-constants.ts';
+import { clang } from './bpf-objects.ts';
 import type { Input, MapContent, Setup, SuiteCase } from './bpf-suite-case.ts';
 
 export type Language = 'c' | 'typescript';
 
 const programsFolder = new URL('../bpf/programs/', import.meta.url);
-const headers = '/usr/include/x86_64-linux-gnu';
-
 const pathOf = (name: string): string => new URL(name, programsFolder).pathname;
 
-/** Why nothing can be compared with clang here, or false. */
-export const clangSkip: string | false =
-  spawnSync('clang', ['--version']).status === 0 && existsSync('/usr/include/bpf/bpf_helpers.h')
-    ? false
-    : 'clang and libbpf’s headers (clang, libbpf-dev) are not installed';
+/** As a good C programmer has it compiled: optimised, with 32-bit arithmetic (-mcpu=v3), and without a warning. */
+const clangFlags = ['-mcpu=v3', '-Wall', '-Werror', '-Wno-unused-function'];
 
-function compileC(name: string): ObjectSpec {
-  const folder = mkdtempSync(join(tmpdir(), 'millrace-suite-'));
-  try {
-    const output = join(folder, 'object.o');
-    const flags = [
-      '-O2',
-      '-g',
-      '-target',
-      'bpf',
-      '-mcpu=v3',
-      '-Wall',
-      '-Werror',
-      '-Wno-unused-function',
-      `-I${headers}`,
-    ];
-    const { status, stderr } = spawnSync('clang', [...flags, '-c', pathOf(`${name}.bpf.c`), '-o', output]);
-    if (status !== 0) throw new Error(`clang refuses ${name}.bpf.c: ${stderr}`);
-    return readElf(readFileSync(output));
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-}
+const compileC = (name: string): ObjectSpec => readElf(clang(pathOf(`${name}.bpf.c`), ...clangFlags));
 
 /** The map without its types: keys and values are bytes. */
 const untyped = (spec: ObjectSpec): ObjectSpec => ({
