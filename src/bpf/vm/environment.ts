@@ -78,12 +78,13 @@ export class Environment {
     this.programType = programType;
     this.context = context;
     this.packet = packet;
-    this.effects = [];
+    if (this.effects.length > 0) this.effects = [];
     this.sysctl = null;
     this.sysctlValue = null;
     this.tailCalls = 0;
-    for (const region of this.held.keys()) this.give(region, 'the run has ended');
-    for (const region of this.#given.splice(0)) this.machine.space.reuse(region);
+    if (this.held.size > 0) for (const region of this.held.keys()) this.give(region, 'the run has ended');
+    for (const region of this.#given) this.machine.space.reuse(region);
+    this.#given.length = 0;
   }
 
   /** Memory of the kernel's that a test gives: the same bytes are the same object in every run. */

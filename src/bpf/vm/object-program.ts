@@ -57,14 +57,30 @@ const payload = /^(?:sk_msg|sk_reuseport|sk_skb)$/;
 /** Those whose context is a list of arguments. */
 const withArguments = /^(?:tracing|raw_tracepoint|raw_tracepoint_writable|lsm|struct_ops|ext)$/;
 
-/** Fields that the kernel's test run fills from the packet (eth_type_trans). */
-function packetFields(packet: Uint8Array): Record<string, number> {
+const ETH_P_IP = 0x0800;
+const ETH_P_IPV6 = 0x86dd;
+const AF_INET = 2;
+const AF_INET6 = 10;
+/** PACKET_HOST, _BROADCAST, _MULTICAST, _OTHERHOST. The test run's device is the loopback, whose address is all zeroes. */
+function packetTypeOf(packet: Uint8Array): number {
+  let ones = 0;
+  let zeroes = 0;
+  for (let at = 0; at < 6; at++) {
+    if (packet[at] === 0xff) ones++;
+    if (packet[at] === 0) zeroes++;
+  }
+  if (zeroes === 6) return 0;
+  if (ones === 6) return 1;
+  return (packet[0] & 1) !== 0 ? 2 : 3;
+}
+
+/** Fills the fields that the kernel's test run fills from the packet (eth_type_trans). */
+function putPacketFields(struct: StructContext, packet: Uint8Array): void {
   const type = packet.length >= ETHERNET_BYTES ? (packet[12] << 8) | packet[13] : 0;
-  const isGroup = (packet[0] & 1) !== 0;
-  const isBroadcast = packet.subarray(0, 6).every((byte) => byte === 0xff);
-  const isForHost = packet.subarray(0, 6).every((byte) => byte === 0);
-  const packetType = isForHost ? 0 : isBroadcast ? 1 : isGroup ? 2 : 3;
-  return { protocol: type, pkt_type: packetType, ifindex: 1, family: type === 0x0800 ? 2 : type === 0x86dd ? 10 : 0 };
+  struct.put('protocol', type);
+  struct.put('pkt_type', packetTypeOf(packet));
+  struct.put('ifindex', 1);
+  struct.put('family', type === ETH_P_IP ? AF_INET : type === ETH_P_IPV6 ? AF_INET6 : 0);
 }
 
 /** A program, to be run any number of times. */
@@ -111,10 +127,10 @@ export class VmProgram {
   verdict(packet: Uint8Array): number {
     const environment = this.#environment;
     const found = this.#givePacket({ packet });
-    const struct = this.#giveContext({}, found);
-    const region = struct?.region ?? this.#plainContext({}).region;
-    environment.begin(this.kind.type, region, found, struct);
-    environment.machine.start([region.address()], this.#entry);
+    const struct = this.#giveContext({ packet }, found);
+    if (struct === null) throw new TypeError(`${this.name} is no program for packets`);
+    environment.begin(this.kind.type, struct.region, found, struct);
+    environment.machine.start(struct.arguments, this.#entry);
     return environment.machine.file[0];
   }
 
@@ -139,25 +155,21 @@ export class VmProgram {
     return this.#packet;
   }
 
-  #giveContext(input: RunInput, packet: Packet | null): StructContext | null {
-    const struct = contextStructOf(this.kind.type);
-    if (struct === null) return null;
-    this.#context ??= new StructContext(this.#environment, struct);
-    const isSkb = struct.struct.name === '__sk_buff';
-    const own = this.#ownFields(input, isSkb);
-    if (input.context instanceof Uint8Array) this.#context.beginBytes(input.context, own);
-    else this.#context.begin({ ...own, ...input.context });
+  #giveContext({ context, packet: bytes }: RunInput, packet: Packet | null): StructContext | null {
+    const layout = contextStructOf(this.kind.type);
+    if (layout === null) return null;
+    this.#context ??= new StructContext(this.#environment, layout);
+    const struct = this.#context;
+    struct.clear();
+    if (this.kind.type === 'xdp') struct.put('ingress_ifindex', 1);
+    else if (bytes !== undefined && layout.struct.name === '__sk_buff') putPacketFields(struct, bytes);
+    if (context instanceof Uint8Array) struct.putBytes(context);
+    else if (context !== undefined) struct.putAll(context);
     if (packet !== null) {
-      this.#context.put('len', packet.length);
-      if (isSkb) this.#context.put('wire_len', packet.length);
+      struct.put('len', packet.length);
+      struct.put('wire_len', packet.length);
     }
-    return this.#context;
-  }
-
-  /** What a test run of the kernel fills itself. */
-  #ownFields({ packet }: RunInput, isSkb: boolean): ContextFields {
-    if (this.kind.type === 'xdp') return { ingress_ifindex: 1 };
-    return isSkb && packet !== undefined ? packetFields(packet) : {};
+    return struct;
   }
 
   #plainContext(input: RunInput): { readonly region: Region; readonly isOwn: boolean } {

@@ -5,11 +5,15 @@
  * are still there. The verifier refuses its use; here the packet becomes another region, and the old one is gone.
  */
 import type { Machine } from './machine.ts';
-import { type Address, REGION_HIGH, type Region } from './memory.ts';
+import { REGION_HIGH, REGION_START, type Region } from './memory.ts';
 import { NO_PACKET } from './packet-range.ts';
 
 export class Packet {
   readonly frame: Uint8Array;
+  /** What xdp_md.data and kin give. The same objects all the time: a program asks for them with every packet. */
+  readonly data = { low: 0, high: 0 };
+  readonly dataEnd = { low: 0, high: 0 };
+  readonly dataMeta = { low: 0, high: 0 };
   /** Offsets in the frame: of the metadata before the packet, of the packet, and behind its last byte. */
   metadata = 0;
   start = 0;
@@ -68,23 +72,13 @@ export class Packet {
     region.metadata = start - metadata;
     region.length = this.#isChecked ? 0 : region.size;
     region.gone = undefined;
-    this.#machine.packetHigh = this.#isChecked ? REGION_HIGH + region.id : NO_PACKET;
-  }
-
-  /** What xdp_md.data and kin give. */
-  get data(): Address {
-    return this.#region.address(this.start - this.metadata);
-  }
-
-  get dataEnd(): Address {
-    return this.#region.address(this.#region.size);
-  }
-
-  get dataMeta(): Address {
-    return this.#region.address(0);
-  }
-
-  get #region(): Region {
-    return this.#regions[this.#current];
+    const high = REGION_HIGH + region.id;
+    this.data.low = REGION_START + region.metadata;
+    this.dataEnd.low = REGION_START + region.size;
+    this.dataMeta.low = REGION_START;
+    this.data.high = high;
+    this.dataEnd.high = high;
+    this.dataMeta.high = high;
+    this.#machine.packetHigh = this.#isChecked ? high : NO_PACKET;
   }
 }

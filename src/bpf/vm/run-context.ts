@@ -16,7 +16,7 @@ import { bytesOf, type Field } from '../types.ts';
 import { ContextGuard } from './context.ts';
 import type { Environment, FieldAccess } from './environment.ts';
 import { Violation } from './fault.ts';
-import type { Region } from './memory.ts';
+import type { Address, Region } from './memory.ts';
 
 /** Values of a context's fields. A pointer's is the memory it points to, or null. */
 export type ContextFields = Readonly<Record<string, unknown>>;
@@ -71,6 +71,9 @@ export class StructContext implements FieldAccess {
   readonly #environment: Environment;
   readonly #pointers = new Map<string, Region | null>();
   readonly #view: DataView;
+  readonly #fields: ReadonlyMap<string, Field>;
+  /** The context's address, as a run's first argument. */
+  readonly arguments: readonly Address[];
 
   constructor(environment: Environment, struct: ContextStruct) {
     this.#environment = environment;
@@ -79,6 +82,8 @@ export class StructContext implements FieldAccess {
     const bytes = new Uint8Array(struct.struct.bytes);
     this.region = environment.machine.space.add({ name: 'the context', bytes, writable: true, guard });
     this.#view = this.region.view;
+    this.#fields = new Map(struct.struct.fields.map((field) => [field.name, field]));
+    this.arguments = [this.region.address()];
     for (const field of struct.struct.fields) {
       const end = field.offset + bytesOf(field.type);
       if (struct.writable.includes(field.name)) guard.writable.push([field.offset, end]);
@@ -99,25 +104,28 @@ export class StructContext implements FieldAccess {
   }
 
   /**
-   * Takes the struct as bytes, over what the fields are without them. As in the kernel, 0 means that a field is not given, and pointers do
+   * Takes the struct as bytes, over what the fields are. As in the kernel, 0 means that a field is not given, and pointers do
    * not count. @throws RangeError where there are more bytes than the struct has
    */
-  beginBytes(bytes: Uint8Array, fields: ContextFields): void {
+  putBytes(bytes: Uint8Array): void {
     const { struct } = this.#struct;
     if (bytes.length > struct.bytes) {
       throw new RangeError(`the context has ${bytes.length} bytes, ${struct.name} has ${struct.bytes}`);
     }
-    this.begin(fields);
     for (const { offset, type } of struct.fields) {
       const given = bytes.subarray(offset, offset + bytesOf(type));
       if (given.some((byte) => byte !== 0)) this.region.bytes.set(given, offset);
     }
   }
 
-  /** Fills the fields; those that are not given are 0. @throws TypeError for a field that there is not, or a wrong value */
-  begin(fields: ContextFields): void {
+  /** Makes every field 0. */
+  clear(): void {
     this.region.bytes.fill(0);
-    this.#pointers.clear();
+    if (this.#pointers.size > 0) this.#pointers.clear();
+  }
+
+  /** Fills fields. @throws TypeError for a field that there is not, or a wrong value */
+  putAll(fields: ContextFields): void {
     for (const [name, value] of Object.entries(fields)) {
       const field = this.#field(name);
       if (name in this.#struct.pointers) this.#pointers.set(name, this.#memory(name, value));
@@ -126,7 +134,7 @@ export class StructContext implements FieldAccess {
   }
 
   #field(name: string): Field {
-    const field = this.#struct.struct.fields.find((one) => one.name === name);
+    const field = this.#fields.get(name);
     if (field !== undefined) return field;
     throw new TypeError(`${this.#struct.struct.name} has no field ${name}`);
   }
@@ -139,7 +147,7 @@ export class StructContext implements FieldAccess {
 
   /** Puts a number into a field, where the struct has it. */
   put(name: string, value: number): void {
-    const field = this.#struct.struct.fields.find((one) => one.name === name);
+    const field = this.#fields.get(name);
     if (field !== undefined) codecOf(field.type).write(this.#view, field.offset, value);
   }
 
@@ -160,7 +168,7 @@ export class StructContext implements FieldAccess {
 
   /** The number in a field; 0 where the struct does not have it. */
   number(name: string): number {
-    const field = this.#struct.struct.fields.find((one) => one.name === name);
+    const field = this.#fields.get(name);
     return field === undefined ? 0 : Number(codecOf(field.type).read(this.#view, field.offset));
   }
 
