@@ -53,7 +53,7 @@ export interface Runner extends Disposable {
 }
 
 export function loadMain(text: string, { constants = {}, optimise = true }: RunOptions = {}): Runner {
-  const object = compileText(moduleOf(text), 'test.bpf.ts', { optimise });
+  const object = compileText(moduleOf(text), 'test.bpf.ts', { optimise, check: true });
   const collection = loadObject(object, { constants });
   return {
     run({ packet = new Uint8Array(64), globals = {} }) {

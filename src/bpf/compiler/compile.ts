@@ -6,8 +6,10 @@
  */
 import { readFileSync } from 'node:fs';
 import type { ObjectSpec } from '../object/spec.ts';
+import { BackEndError } from './back/error.ts';
 import { generate } from './back/index.ts';
 import { checkFunction } from './check.ts';
+import { CompileErrors } from './diagnostics.ts';
 import { type FrontResult, lowerModule } from './front/index.ts';
 import type { IrModule } from './ir.ts';
 import { objectOf } from './object-of.ts';
@@ -29,7 +31,22 @@ function complete(front: FrontResult, options: CompileOptions): ObjectSpec {
   if (check) expectWellFormed(front.module, 'the front end');
   if (isOptimised) optimise(front.module);
   if (check && isOptimised) expectWellFormed(front.module, 'the optimiser');
-  return objectOf(front, generate(front.module));
+  try {
+    return objectOf(front, generate(front.module));
+  } catch (error) {
+    throw error instanceof BackEndError ? placed(error, front.module) : error;
+  }
+}
+
+/** What the back end cannot do, shown as everything else that is wrong with a source. */
+function placed(error: BackEndError, { files }: IrModule): CompileErrors {
+  const { location, function: name, problem } = error;
+  const file = files[location?.file ?? 0]?.path ?? '';
+  const advice = /stack/.test(problem) ? 'keep large values in a map, such as perCpuArray' : null;
+  const { line, column } = location ?? { line: 1, column: 1 };
+  const texts = new Map(files.map(({ path, text }) => [path, text]));
+  const diagnostic = { file, line, column, message: `${name} ${problem}`, advice };
+  return new CompileErrors([diagnostic], (path) => texts.get(path) ?? '');
 }
 
 /** @throws Error for IR that a part of this compiler should not have made */

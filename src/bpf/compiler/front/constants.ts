@@ -8,7 +8,15 @@ import { BOOLEAN, bytesOf } from '../../types.ts';
 import { refuse } from '../diagnostics.ts';
 import * as arithmetic from './arithmetic.ts';
 import type { Module } from './entities.ts';
-import { argumentsOf, bare, type Call, type Expression, type ExpressionOf, propertiesOf } from './syntax.ts';
+import {
+  argumentsOf,
+  bare,
+  type Call,
+  type Expression,
+  type ExpressionOf,
+  elementsOf,
+  propertiesOf,
+} from './syntax.ts';
 import { type EvaluateNode, typeFromCall } from './types.ts';
 import type { Unit } from './unit.ts';
 import { describe, isScalarType, known, NULL, type Operand, type Scalar } from './values.ts';
@@ -61,6 +69,8 @@ export function partOf(unit: Unit, node: Expression, object: Operand, name: stri
       if (value === undefined) refuse(node, `${object.name} has no ${name}`);
       return arithmetic.literal(node, value, false);
     }
+    case 'list':
+      return name === 'length' ? arithmetic.literal(node, BigInt(object.elements.length), false) : null;
     case 'namespace':
       return unit.exportOf(object.module, name, node);
     default:
@@ -159,6 +169,8 @@ export function evaluateConstant(unit: Unit, module: Module, expression: Express
       return evaluateCall(unit, module, node, name);
     case 'ObjectExpression':
       return evaluateObject(node, name, evaluate);
+    case 'ArrayExpression':
+      return { kind: 'list', elements: elementsOf(node).map(evaluate) };
     default:
       return refuse(
         node,

@@ -82,6 +82,8 @@ export class Frame {
   /** Which packet pointers are good: helpers that move the packet put a new one. */
   packet: object = {};
   exits: Exit[] = [];
+  /** The type that the function here is annotated to give; for literals that it returns. */
+  result: Type | null = null;
   targets: Target[] = [];
   /** The functions being inlined here, outermost first. */
   calling: readonly FunctionEntity[] = [];

@@ -21,6 +21,7 @@ import {
   describe,
   hostType,
   isScalarType,
+  known,
   NOTHING,
   type Operand,
   type Pointer,
@@ -88,19 +89,21 @@ export function bindParameter(frame: Frame, parameter: Parameter, operand: Opera
 export function lowerBody(frame: Frame, node: FunctionNode): Exit[] {
   if (node.async) refuse(node, '“async” is not supported', 'nothing waits in the kernel');
   if (node.generator) refuse(node, 'generators are not supported', 'use a loop');
-  const { exits } = frame;
+  const { exits, result } = frame;
   frame.exits = [];
+  frame.result = resultAnnotation(frame.unit, frame.module, node)?.type ?? null;
   const { body } = node;
   if (body.type === 'BlockStatement') {
     frame.scoped(() => frame.rules.statements(frame, body.body));
     const end = leave(frame, body, NOTHING);
     if (end !== null) frame.exits.push(end);
   } else {
-    const end = leave(frame, body, frame.value(body));
+    const end = leave(frame, body, frame.value(body, frame.result));
     if (end !== null) frame.exits.push(end);
   }
   const found = frame.exits;
   frame.exits = exits;
+  frame.result = result;
   return found;
 }
 
@@ -198,7 +201,7 @@ export function returnAll(
 
 function resultShape(frame: Frame, exits: readonly Exit[], annotation: Annotation | null): Operand {
   const declared = annotation?.type ?? null;
-  if (declared !== null && isScalarType(declared)) return { ...computed(declared, null as never), value: null };
+  if (declared !== null && isScalarType(declared)) return known(declared, 0n);
   const pointer = exits.map((exit) => exit.operand).find((operand) => operand.kind === 'pointer');
   if (pointer !== undefined) {
     const nullable = exits.some(({ operand, facts }) => {
@@ -294,11 +297,11 @@ function callSeparate(frame: Frame, node: Located, entity: FunctionEntity, value
       'pass some of them in a struct',
     );
   }
-  const known = instances.get(unit) ?? new Map<string, Instance>();
-  instances.set(unit, known);
+  const compiled = instances.get(unit) ?? new Map<string, Instance>();
+  instances.set(unit, compiled);
   const key = [identityOf(entity.node), ...crossings.map((one) => one.key)].join('|');
-  const instance = known.get(key) ?? compileInstance(frame, entity, values, crossings);
-  known.set(key, instance);
+  const instance = compiled.get(key) ?? compileInstance(frame, entity, values, crossings);
+  compiled.set(key, instance);
   const registers = passed.map((operand) => {
     if (operand.kind === 'scalar') return operandOf(builder, convert(builder, operand, hostType(operand.type)), 64);
     return frame.settle(operand as Pointer);
@@ -313,6 +316,12 @@ function callSeparate(frame: Frame, node: Located, entity: FunctionEntity, value
   return { ...result, address: value, packet: result.space === 'packet' ? frame.packet : null };
 }
 
+function annotationOfParameter(unit: Unit, entity: FunctionEntity, index: number): Type | null {
+  const parameter = entity.node.params[index];
+  const target = parameter?.type === 'AssignmentPattern' ? parameter.left : parameter;
+  return target === undefined ? null : (annotated(unit, entity.module, target)?.type ?? null);
+}
+
 /** Calls a function of the source. */
 export function callFunction(
   frame: Frame,
@@ -324,7 +333,11 @@ export function callFunction(
   if (frame.calling.some((one) => one.node === entity.node)) {
     refuse(node, `${entity.name} calls itself, and the kernel’s stack is small`, 'write a loop');
   }
-  const values = given.map((argument) => frame.value(argument));
+  const values = given.map((argument, index) => {
+    // An object literal is what the parameter says that it is.
+    const expected = annotationOfParameter(frame.unit, entity, index);
+    return frame.value(argument, expected);
+  });
   const { unit } = frame;
   const inlines = !entity.separate && (sizeOf(entity.node) <= INLINE_SIZE_MAX || callsOf(unit, entity.name) <= 1);
   return inlines ? inline(frame, node, entity, values) : callSeparate(frame, node, entity, values);

@@ -8,7 +8,7 @@ import { bytesOf, fieldOf, type Type } from '../../types.ts';
 import { refuse } from '../diagnostics.ts';
 import { wrap } from './arithmetic.ts';
 import { swapConstant } from './memory.ts';
-import { bare, type Expression, propertiesOf } from './syntax.ts';
+import { bare, type Expression, elementsOf, propertiesOf } from './syntax.ts';
 import type { EvaluateNode } from './types.ts';
 import { describe, isScalarType, nameOfType } from './values.ts';
 
@@ -50,9 +50,7 @@ export function initialBytes(
   if (node.type === 'ArrayExpression' && type.kind === 'array') {
     if (node.elements.length > type.length)
       refuse(node, `${node.elements.length} elements do not fit ${nameOfType(type)}`);
-    for (const [index, element] of node.elements.entries()) {
-      if (element === null || element.type === 'SpreadElement')
-        refuse(node, 'this element is not supported', 'write it out');
+    for (const [index, element] of elementsOf(node).entries()) {
       initialBytes(into, offset + index * bytesOf(type.element), type.element, element, evaluate);
     }
     return;

@@ -9,7 +9,7 @@ import { type Located, refuse } from '../diagnostics.ts';
 import type { Frame } from './frame.ts';
 import { fieldPlace, targetPlace } from './members.ts';
 import { assign, clear } from './memory.ts';
-import { bare, type Expression, type ExpressionOf, propertiesOf } from './syntax.ts';
+import { bare, type Expression, type ExpressionOf, elementsOf, propertiesOf } from './syntax.ts';
 import { nameOfType, type Pointer, pointerTo } from './values.ts';
 
 /** Bytes on the stack, not cleared. Structs are 8-aligned, so that they can be copied by words. */
@@ -73,9 +73,7 @@ function fillArray(frame: Frame, target: Pointer, node: ExpressionOf<'ArrayExpre
   if (node.elements.length > type.length)
     refuse(node, `${node.elements.length} elements do not fit ${nameOfType(type)}`);
   const size = bytesOf(type.element);
-  for (const [index, element] of node.elements.entries()) {
-    if (element === null || element.type === 'SpreadElement')
-      refuse(node, 'this element is not supported', 'write it out');
+  for (const [index, element] of elementsOf(node).entries()) {
     fill(frame, { ...target, type: type.element, offset: target.offset + index * size }, element);
   }
   clear(frame, target, node.elements.length * size, type.length * size);

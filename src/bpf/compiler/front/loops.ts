@@ -13,7 +13,15 @@ import { condition } from './conditions.ts';
 import type { Frame, Label } from './frame.ts';
 import { load } from './memory.ts';
 import { assignedIn } from './scan.ts';
-import { argumentsOf, bare, type Call, type Expression, type Statement, type StatementNode } from './syntax.ts';
+import {
+  argumentsOf,
+  bare,
+  type Call,
+  type Expression,
+  elementsOf,
+  type Statement,
+  type StatementNode,
+} from './syntax.ts';
 import { computed, describe, known, type Operand, type Place, type Pointer, type Scalar } from './values.ts';
 
 /** Lowers one statement: the caller's, as statements and loops contain each other. */
@@ -186,6 +194,29 @@ function isRange(frame: Frame, node: Expression): node is Call {
   return callee.kind === 'definition' && callee.definition.name === 'range';
 }
 
+/** The body once for each element of a list that is known now. */
+function writeOut<T>(
+  frame: Frame,
+  node: StatementNode<'ForOfStatement'>,
+  elements: readonly T[],
+  names: readonly string[],
+  work: (element: T) => void,
+): void {
+  const end = frame.label();
+  for (const element of elements) {
+    if (!frame.isReached) break;
+    frame.at(node);
+    const next = frame.label();
+    frame.targets.push({ names, end, next });
+    frame.scoped(() => work(element));
+    frame.targets.pop();
+    frame.jump(next);
+    frame.enter(next);
+  }
+  frame.jump(end);
+  frame.enter(end);
+}
+
 export function forOf(
   frame: Frame,
   node: StatementNode<'ForOfStatement'>,
@@ -202,7 +233,21 @@ export function forOf(
     });
     return;
   }
+  if (right.type === 'ArrayExpression') {
+    writeOut(frame, node, elementsOf(right), names, (element) => {
+      frame.bind(node.left, name, frame.value(element));
+      lower(frame, node.body);
+    });
+    return;
+  }
   const array = frame.value(right);
+  if (array.kind === 'list') {
+    writeOut(frame, node, array.elements, names, (element) => {
+      frame.bind(node.left, name, element);
+      lower(frame, node.body);
+    });
+    return;
+  }
   if (array.kind !== 'pointer' || array.type.kind !== 'array') {
     refuse(right, `${describe(array)} cannot be iterated`, 'write range(n), or an array');
   }

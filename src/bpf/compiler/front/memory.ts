@@ -4,7 +4,7 @@
  * A newcomer would get wrong: the verifier wants stack accesses aligned even where the machine does not care, so a field of a packed
  * struct on the stack is read and written in pieces. Packets and map values may be accessed at any address.
  */
-import { bytesOf, type IntegerType, type PointerType, type Type, U64, VOID } from '../../types.ts';
+import { bytesOf, I64, type IntegerType, type PointerType, type Type, U64, VOID } from '../../types.ts';
 import { type Located, refuse } from '../diagnostics.ts';
 import type { CoreRelocation, Value, Width } from '../ir.ts';
 import { convert, operandOf, wrap } from './arithmetic.ts';
@@ -87,10 +87,30 @@ export function probeInto(frame: Frame, destination: Value, place: Location, byt
   builder.call(PROBE_READ_KERNEL, [destination, builder.constant(bytes), from]);
 }
 
-function loadBits(frame: Frame, node: Located, place: Place, type: IntegerType): Scalar {
+/**
+ * A bit field of a kernel's struct: where it begins and how wide it is are all found when the program is loaded. Read by
+ * bpf_probe_read_kernel, as its bytes may be 1, 2, 4 or 8 (libbpf's BPF_CORE_READ_BITFIELD_PROBED does the same).
+ */
+function loadKernelBits(frame: Frame, place: Place, type: IntegerType): Scalar {
   const { builder } = frame;
-  if (place.core !== null)
-    refuse(node, 'bit fields of the kernel’s structs are not supported', 'read the field’s whole bytes');
+  const relocation = relocationOf(place);
+  if (relocation === null) throw new Error('a bit field without its struct');
+  const found = (kind: CoreRelocation['kind'], value: number): Value =>
+    builder.relocated({ ...relocation, kind }, BigInt(value));
+  const { shift, count } = place.bits ?? { shift: 0, count: type.bytes * 8 };
+  const slot = builder.slot(8, 8, 'bits');
+  const address = builder.stackAddress(slot);
+  builder.store(8, address, builder.constant(0));
+  builder.call(PROBE_READ_KERNEL, [address, found('fieldByteSize', type.bytes), frame.addressOf(place)]);
+  const whole = builder.load(8, false, address);
+  const left = builder.binary('shl', 64, whole, found('fieldLeftShift', 64 - shift - count));
+  const value = builder.binary(type.signed ? 'ashr' : 'lshr', 64, left, found('fieldRightShift', 64 - count));
+  return convert(builder, computed(type.signed ? I64 : U64, value), type);
+}
+
+function loadBits(frame: Frame, place: Place, type: IntegerType): Scalar {
+  const { builder } = frame;
+  if (place.core !== null) return loadKernelBits(frame, place, type);
   const bits = place.bits ?? { shift: 0, count: type.bytes * 8 };
   const wide = type.bytes === 8 ? 64 : 32;
   let value = loadRaw(frame, place, type.bytes, false);
@@ -143,7 +163,7 @@ export function load(frame: Frame, node: Located, place: Place): Operand {
     const { address, offset, space, alignment, writable, core, probe: probes } = place;
     return pointerTo(type, address, space, { offset, alignment, writable, core, probe: probes, boxed: false });
   }
-  if (place.bits !== null && type.kind === 'integer') return loadBits(frame, node, place, type);
+  if (place.bits !== null && type.kind === 'integer') return loadBits(frame, place, type);
   const width = bytesOf(type) as Width;
   const host = hostType(type);
   // Of an i32 the upper half may be anything, so nothing is extended before it is widened.

@@ -247,7 +247,7 @@ function goTo(frame: Frame, node: StatementNode<'BreakStatement'> | StatementNod
 }
 
 function returnStatement(frame: Frame, node: StatementNode<'ReturnStatement'>): void {
-  const operand = node.argument ? frame.value(node.argument) : NOTHING;
+  const operand = node.argument ? frame.value(node.argument, frame.result) : NOTHING;
   const exit = leave(frame, node, operand);
   if (exit !== null) frame.exits.push(exit);
 }

@@ -94,6 +94,16 @@ export function argumentsOf(node: Call): Expression[] {
   });
 }
 
+/** The elements of an array literal, in order. */
+export function elementsOf(node: ExpressionOf<'ArrayExpression'>): Expression[] {
+  return node.elements.map((element) => {
+    if (element === null || element.type === 'SpreadElement') {
+      refuse(element ?? node, 'this form of element is not supported', 'write the elements out');
+    }
+    return bare(element);
+  });
+}
+
 /** A property's name where it is written out: `{ a: 1 }`, `{ 'a': 1 }`. */
 export function propertyName(node: ObjectLiteral['properties'][number]): string {
   if (node.type === 'SpreadElement') refuse(node, 'spread (…) in an object is not supported', 'write the fields out');

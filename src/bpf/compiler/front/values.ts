@@ -100,6 +100,8 @@ export type Compiled =
   | { readonly kind: 'definition'; readonly definition: Definition }
   | { readonly kind: 'string'; readonly text: string }
   | { readonly kind: 'enum'; readonly name: string; readonly members: ReadonlyMap<string, bigint> }
+  /** A list of the source: for…of over it is written out. */
+  | { readonly kind: 'list'; readonly elements: readonly Operand[] }
   | { readonly kind: 'namespace'; readonly module: Module | null }
   | {
       readonly kind: 'kernelFunction';
@@ -238,6 +240,8 @@ export function describe(operand: Operand): string {
       return 'a string';
     case 'enum':
       return `the enum ${operand.name}`;
+    case 'list':
+      return 'a list';
     case 'namespace':
       return 'a module';
     case 'kernelFunction':
