@@ -18,6 +18,7 @@ import { echo } from './echo.ts';
 import { http } from './http.ts';
 import { idle } from './idle.ts';
 import { proxy } from './proxy.ts';
+import { ring } from './ring.ts';
 import { staticFiles } from './static.ts';
 import type { Benchmark, Options } from './support/benchmark.ts';
 import { describeMachine, findProgram } from './support/machine.ts';
@@ -25,7 +26,7 @@ import { keep, markdown, writeDocs } from './support/report.ts';
 import { judge, type Result } from './support/result.ts';
 import { Session } from './support/session.ts';
 
-const benchmarks: readonly Benchmark[] = [http, staticFiles, proxy, echo, idle, bpf];
+const benchmarks: readonly Benchmark[] = [http, staticFiles, proxy, echo, idle, bpf, ring];
 const names = benchmarks.map(({ name }) => name).join(', ');
 
 interface CommandLine {

@@ -154,11 +154,11 @@ export class Session implements AsyncDisposable {
   }
 
   /** Compiles bench/c/NAME.c, once a session, and answers the program's path. */
-  compile(name: string): Promise<string> {
+  compile(name: string, ...libraries: string[]): Promise<string> {
     const program = join(this.folder, name);
     const known = this.programs.get(name);
     if (known !== undefined) return known;
-    const command = ['cc', '-O2', '-Wall', '-Wextra', '-o', program, join(benchFolder, 'c', `${name}.c`)];
+    const command = ['cc', '-O2', '-Wall', '-Wextra', '-o', program, join(benchFolder, 'c', `${name}.c`), ...libraries];
     const compiled = this.run('cc', command).then(() => program);
     this.programs.set(name, compiled);
     return compiled;
