@@ -5,6 +5,7 @@
  * tracepoints and syscall programs take only a context (raw tracepoints: the arguments, 8 bytes each); many types have no test run.
  */
 import { BPF_PROG_TEST_RUN } from '../../kernel/bpf-abi.ts';
+import { BPF_F_TEST_XDP_LIVE_FRAMES } from '../../kernel/bpf-attributes.ts';
 import { answer, bpf, bpfError, stable } from './bpf.ts';
 
 /** What a test run is given. */
@@ -38,7 +39,8 @@ export interface TestRunResult {
 const OUTPUT_BYTES_MORE = 1 << 16;
 /** Types that know no packet: the kernel refuses data for them. */
 const withoutPacket: ReadonlySet<string> = new Set(['raw_tracepoint', 'tracing', 'syscall', 'raw_tracepoint_writable']);
-const BPF_F_TEST_XDP_LIVE_FRAMES = 2;
+/** ENOTSUPP of include/linux/errno.h, which user space has no name for. */
+const ENOTSUPP = 524;
 
 /** Runs a program of a type by its descriptor. */
 export function testRun(descriptor: number, type: string, options: TestRunOptions): TestRunResult {
@@ -63,7 +65,8 @@ export function testRun(descriptor: number, type: string, options: TestRunOption
   });
   if (result < 0) {
     const over = data === undefined ? `a context of ${context?.length ?? 0} bytes` : `${data.length} bytes`;
-    throw bpfError(result, `test run of a program of type ${type} over ${over}`);
+    const remedy = result === -ENOTSUPP ? 'programs of this type have no test run: attach it' : undefined;
+    throw bpfError(result, `test run of a program of type ${type} over ${over}`, remedy);
   }
   return {
     result: answer('test.retval'),
