@@ -44,7 +44,8 @@ export class Knowledge {
     const largest = new Map<Value, bigint>();
     for (const counter of findCounters(irFunction)) {
       const most = largestOf(counter);
-      if (most !== null) largest.set(counter.phi, most);
+      // The sum is what the counter is in the next turn.
+      if (most !== null) largest.set(counter.phi, most).set(counter.sum, most);
     }
     this.#arithmetic = new KnownBits(false, largest);
     // The verifier goes through every turn of a loop with the numbers of that turn.

@@ -32,7 +32,7 @@ export class KnownBits {
   readonly #known = new Map<Value, Bits64>();
   readonly #signs = new Map<Value, number>();
 
-  /** `isVerifiers`: no more than what the verifier finds out, too. `counters`: the largest values of loops' counters. */
+  /** `isVerifiers`: no more than what the verifier finds out, too. `counters`: the largest values of loops' counters and of their sums. */
   constructor(isVerifiers: boolean, counters: ReadonlyMap<Value, bigint> = new Map()) {
     this.#isVerifiers = isVerifiers;
     this.#counters = counters;
@@ -116,6 +116,8 @@ export class KnownBits {
   }
 
   #find(value: Value): Bits64 {
+    const counted = this.#counters.get(value);
+    if (counted !== undefined) return { zeros: ALL ^ filled(counted), ones: 0n };
     switch (value.kind) {
       case 'compare':
         return boolean;
@@ -126,8 +128,6 @@ export class KnownBits {
       case 'binary':
         return this.#binary(value);
       case 'phi': {
-        const counted = this.#counters.get(value);
-        if (counted !== undefined) return { zeros: ALL ^ filled(counted), ones: 0n };
         let zeros = ALL;
         let ones = ALL;
         for (const input of value.inputs) {

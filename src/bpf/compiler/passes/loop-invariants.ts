@@ -33,6 +33,8 @@ class Hoisting {
   readonly #aliases: Aliases;
   readonly #knowledge: Knowledge;
   readonly #homes = new Map<Value, Block>();
+  /** How often each operation is used. */
+  readonly #users = new Map<Value, number>();
   isChanged = false;
 
   constructor(editor: Editor) {
@@ -40,7 +42,10 @@ class Hoisting {
     this.#aliases = new Aliases(editor.function);
     this.#knowledge = new Knowledge(editor.function);
     for (const block of editor.function.blocks) {
-      for (const value of [...block.phis, ...block.operations]) this.#homes.set(value, block);
+      for (const value of [...block.phis, ...block.operations]) {
+        this.#homes.set(value, block);
+        for (const operand of operandsOf(value)) this.#users.set(operand, (this.#users.get(operand) ?? 0) + 1);
+      }
     }
   }
 
@@ -49,17 +54,17 @@ class Hoisting {
     return home === undefined || !loop.blocks.has(home);
   }
 
-  /** How many values from outside, and of its phis, a loop keeps in registers. */
-  #live(loop: Loop): number {
-    const live = new Set<Value>(loop.head.phis);
+  /** How often the operations of a loop use each value from outside that takes a register. */
+  #usesOf(loop: Loop): Map<Value, number> {
+    const uses = new Map<Value, number>();
     const note = (value: Value): void => {
-      if (!isRepeatable(value) && this.#isOutside(loop, value)) live.add(value);
+      if (!isRepeatable(value) && this.#isOutside(loop, value)) uses.set(value, (uses.get(value) ?? 0) + 1);
     };
     for (const block of loop.blocks) {
       for (const operation of block.operations) operandsOf(operation).forEach(note);
       if (block.terminator !== null) terminatorOperands(block.terminator).forEach(note);
     }
-    return live.size;
+    return uses;
   }
 
   visit(loop: Loop): void {
@@ -71,13 +76,22 @@ class Hoisting {
         if (operation.kind === 'call') hasCalls = true;
       }
     }
-    let room = (hasCalls ? LIVE_MAX_WITH_CALLS : LIVE_MAX) - this.#live(loop);
+    const uses = this.#usesOf(loop);
+    const most = (hasCalls ? LIVE_MAX_WITH_CALLS : LIVE_MAX) - loop.head.phis.length;
     const hoisted: Operation[] = [];
     for (const block of loop.blocks) {
-      if (room <= 0) break;
       block.operations = block.operations.filter((operation) => {
-        if (room <= 0 || !this.#mayHoist(loop, block, operation, written)) return true;
-        room--;
+        if (!this.#mayHoist(loop, block, operation, written)) return true;
+        // Operands that nothing else in the loop uses leave their registers to the result.
+        const operands = new Set(operandsOf(operation));
+        const freed = [...operands].filter((operand) => uses.get(operand) === 1);
+        if (uses.size + 1 - freed.length > Math.max(most, uses.size)) return true;
+        for (const operand of operands) {
+          const left = (uses.get(operand) ?? 0) - 1;
+          if (left > 0) uses.set(operand, left);
+          else uses.delete(operand);
+        }
+        uses.set(operation, this.#users.get(operation) ?? 1);
         this.#homes.delete(operation);
         hoisted.push(operation);
         return false;
