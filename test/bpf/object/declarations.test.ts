@@ -158,3 +158,17 @@ test('a program that imports them is relocated to this kernel', { skip: noKernel
     assert.deepEqual(offsets, [offsetOf('parent'), offsetOf('start_time')]);
   });
 });
+
+test('structs that hold themselves, or too many fields, end in an error', () => {
+  const loop = table({ kind: 'struct', name: 'loop', bytes: 4, members: [member('self', 1, 0)] });
+  assert.throws(() => declarationsOf(['loop'], loop), /lies more than 64 deep, or in a circle/);
+  // Each holds two of the next, without names, down to a number.
+  const levels = Array.from({ length: 40 }, (_, index): BtfType => {
+    const next = index + 2;
+    const name = index === 0 ? 'wide' : '';
+    if (index === 39) return { ...unsigned };
+    const inner = index === 38 ? 'end' : '';
+    return { kind: 'struct', name, bytes: 8, members: [member(inner, next, 0), member(inner, next, 0)] };
+  });
+  assert.throws(() => declarationsOf(['wide'], table(...levels)), /more than 131072 fields/);
+});

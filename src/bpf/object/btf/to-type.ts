@@ -28,6 +28,8 @@ import type { Btf } from './table.ts';
 
 /** How deep structs and arrays may lie in each other before they are called a circle. */
 const DEPTH_MAX = 64;
+/** How many fields a struct may have with those of its anonymous members; more than BTF's members, fewer than a made-up table's. */
+const FIELDS_MAX = 1 << 17;
 
 const integers: Readonly<Record<number, readonly [IntegerType, IntegerType]>> = {
   1: [U8, I8],
@@ -143,7 +145,11 @@ class Reader {
   }
 
   #struct({ kind, name, bytes, members }: BtfComposite, depth: number): StructType {
-    const fields = members.flatMap((member) => this.#fields(member, depth));
+    const fields: Field[] = [];
+    for (const member of members) {
+      for (const field of this.#fields(member, depth)) fields.push(field);
+      if (fields.length > FIELDS_MAX) throw new BtfError(`${kind} ${name} has more than ${FIELDS_MAX} fields`);
+    }
     const alignment = largestAlignment(bytes, fields);
     return { kind: 'struct', name, fields, bytes, alignment, union: kind === 'union', relocatable: false };
   }
