@@ -103,11 +103,14 @@ class PhiUsers {
   }
 }
 
-/** Whether a block's phis are used as inputs of the phis in `next` and nowhere else. */
+/** Whether a block's phis are used for the edge from it to `next` and nowhere else, not even for another edge to `next`. */
 function phisArePassedOn(block: Block, next: Block, users: PhiUsers): boolean {
-  return block.phis.every((phi) =>
-    users.of(phi).every((user) => !isBlock(user) && user.kind === 'phi' && user.block === next),
-  );
+  const isForEdge = (phi: Phi, user: Value | Block): boolean =>
+    !isBlock(user) &&
+    user.kind === 'phi' &&
+    user.block === next &&
+    user.inputs.every((input, index) => input !== phi || next.predecessors[index] === block);
+  return block.phis.every((phi) => users.of(phi).every((user) => isForEdge(phi, user)));
 }
 
 /** Leads what comes to an empty block on to where that goes. */
