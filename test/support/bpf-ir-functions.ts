@@ -153,8 +153,9 @@ class Generator {
   #expression(depth: number): Value {
     const builder = this.#builder;
     if (depth === 0) return this.#any();
-    switch (this.#random.integer(9)) {
-      case 0: {
+    switch (this.#random.integer(10)) {
+      case 0:
+      case 9: {
         const width = this.#pick(widths);
         const operator = this.#pick(['sext', 'zext', 'neg', 'swap'] as const);
         return builder.unary(operator, operator === 'neg' && width < 4 ? 4 : width, this.#expression(depth - 1));

@@ -96,6 +96,41 @@ test('a sign extension that only 32-bit operations read is left out', () => {
   assert.deepEqual(lines, ['mov %r0, %r1', 'add32 %r0, 1', 'mul32 %r0, 3', 'exit']);
 });
 
+test('an extension stays where what it reads was itself left unextended', () => {
+  const lines = numbers(2, (builder, a, b) => {
+    const masked = builder.binary('and', 64, builder.unary('zext', 4, a), b);
+    return builder.unary('zext', 4, masked);
+  });
+  // One of the two is enough, but not none.
+  assert.equal(lines.filter((line) => line.startsWith('mov32')).length, 1);
+});
+
+test('numbers of 32 bits are compared as a whole, which tells the verifier most', () => {
+  const branch = (of: (builder: Builder, a: Value) => Value) =>
+    textOf({ spaces: ['scalar'] }, (builder) => {
+      const [yes, no] = [builder.block(), builder.block()];
+      builder.branch('ult', 32, of(builder, builder.function.parameters[0]), builder.constant(9), yes, no);
+      builder.seal(yes);
+      builder.seal(no);
+      for (const [block, number] of [
+        [yes, 1],
+        [no, 2],
+      ] as const) {
+        builder.enter(block);
+        builder.return(builder.constant(number));
+      }
+    });
+  assert.match(branch((builder, a) => builder.unary('swap', 2, a)).join(), /jlt %r1, 9|jge %r1, 9/);
+  assert.match(branch((_, a) => a).join(), /jlt32 %r1, 9|jge32 %r1, 9/);
+});
+
+test('a division by a power of 2 is a shift, its remainder a mask', () => {
+  const quotient = numbers(1, (builder, a) => builder.binary('udiv', 32, a, builder.constant(8)));
+  assert.deepEqual(quotient, ['mov %r0, %r1', 'rsh32 %r0, 3', 'exit']);
+  const rest = numbers(1, (builder, a) => builder.binary('umod', 64, a, builder.constant(1024)));
+  assert.deepEqual(rest, ['mov %r0, %r1', 'and32 %r0, 1023', 'exit']);
+});
+
 test('a sign extension is two shifts on version 3 of the CPU, one instruction on version 4', () => {
   const extend = (builder: Builder, a: Value) => builder.unary('sext', 2, a);
   assert.deepEqual(numbers(1, extend), ['mov %r0, %r1', 'lsh %r0, 48', 'arsh %r0, 48', 'exit']);

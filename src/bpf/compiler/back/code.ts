@@ -7,7 +7,7 @@
  */
 import * as abi from '../../../kernel/bpf-abi.ts';
 import { WIDE_LOAD } from '../../instructions.ts';
-import type { Condition, Location, StackSlot, Value } from '../ir.ts';
+import type { Condition, Location, StackSlot, Value, Width } from '../ir.ts';
 import {
   FRAME,
   KIND,
@@ -222,6 +222,23 @@ export class Code {
     const { location } = this;
     this.block.end = { kind: 'branch', location, condition, bits, first, second, immediate: 0, whenTrue, whenFalse };
   }
+}
+
+/** def = the low `width` bytes of `from`, extended by their sign. */
+export function extendSign(
+  code: Code,
+  cpu: 3 | 4,
+  { def, from, width }: { readonly def: number; readonly from: number; readonly width: Width },
+): void {
+  const bits = width * 8;
+  if (cpu === 4) {
+    const opcode = abi.BPF_ALU64 | abi.BPF_MOV | abi.BPF_X;
+    code.push(machine(KIND.extend, opcode, code.location, { def, first: from, offset: bits }));
+    return;
+  }
+  const shifted = code.fresh();
+  code.aluImmediate(64, abi.BPF_LSH, shifted, from, 64 - bits);
+  code.aluImmediate(64, abi.BPF_ARSH, def, shifted, 64 - bits);
 }
 
 /** Equal for values that are the same number or address. */

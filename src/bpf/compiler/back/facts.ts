@@ -5,7 +5,7 @@
  * A newcomer would get wrong: eBPF has no free narrow registers. On a CPU of version 3 a sign extension is two shifts, and the front
  * end writes one behind nearly every operation on i32; most are read by 32-bit operations only.
  */
-import type { Compare, IrFunction, Terminator, Value } from '../ir.ts';
+import type { Compare, IrFunction, Terminator, Unary, Value } from '../ir.ts';
 import { operandsOf, terminatorOperands } from '../ir.ts';
 
 /** A comparison that a branch repeats itself: `compare != 0` or `compare == 0`. */
@@ -60,15 +60,37 @@ export class Facts {
       for (const value of [...block.phis, ...block.operations]) {
         for (const operand of operandsOf(value)) this.#uses[operand.id]++;
         for (const operand of alwaysHigh(value)) mark(operand);
+        if (value.kind === 'compare' && this.comparesWhole(value)) operandsOf(value).forEach(mark);
       }
       const end = block.terminator;
       if (end === null) continue;
       const repeated = comparedBy(end);
       if (repeated === null) for (const operand of terminatorOperands(end)) this.#uses[operand.id]++;
-      if (end.kind === 'branch' && end.bits === 64) terminatorOperands(end).forEach(mark);
+      if (end.kind === 'branch' && this.comparesWhole(end)) terminatorOperands(end).forEach(mark);
       if (end.kind === 'return' && end.value !== null && this.#returnsHigh) mark(end.value);
     }
-    for (let value = open.pop(); value !== undefined; value = open.pop()) passedHigh(value).forEach(mark);
+    for (let value = open.pop(); value !== undefined; value = open.pop()) {
+      passedHigh(value).forEach(mark);
+      // An extension that is left out hands on its operand's high half.
+      if (value.kind === 'unary' && this.changesNothing(value)) mark(value.operand);
+    }
+  }
+
+  /** Whether the operand's high half is already what this extension would make it. */
+  changesNothing({ operator, width, operand }: Unary): boolean {
+    if (operator === 'zext') return this.bits(operand) <= width * 8;
+    return operator === 'sext' && this.bits(operand) < width * 8;
+  }
+
+  /**
+   * Whether a comparison is made on 64 bits: where it says so, and where the high halves are 0 anyway. The verifier forgets about the
+   * high half of a quotient or of swapped bytes; only a comparison of all bits tells it.
+   */
+  comparesWhole({ condition, bits, left, right }: Pick<Compare, 'condition' | 'bits' | 'left' | 'right'>): boolean {
+    if (bits === 64) return true;
+    // Signed comparisons see bit 31, and a number in an instruction is extended by its sign.
+    const most = (value: Value): number => (value.kind === 'constant' || condition.startsWith('s') ? 31 : 32);
+    return [left, right].every((value) => this.bits(withoutExtension(value)) <= most(value));
   }
 
   /** No bit at or above this is set. 64 where nothing is known. */
@@ -136,6 +158,12 @@ export class Facts {
   }
 }
 
+/** What an extension of 32 bits takes its low half from. */
+function withoutExtension(value: Value): Value {
+  const isExtension = value.kind === 'unary' && (value.operator === 'sext' || value.operator === 'zext');
+  return isExtension && value.width === 4 ? withoutExtension(value.operand) : value;
+}
+
 /** Operands whose high half is read in any case. */
 function alwaysHigh(value: Value): readonly Value[] {
   switch (value.kind) {
@@ -145,8 +173,6 @@ function alwaysHigh(value: Value): readonly Value[] {
       return /div|mod/.test(value.operator) ? [value.left, value.right] : [];
     case 'unary':
       return value.operator === 'swap' && value.width === 8 ? [value.operand] : [];
-    case 'compare':
-      return value.bits === 64 ? [value.left, value.right] : [];
     case 'load':
       return [value.address];
     case 'store':

@@ -7,7 +7,7 @@
  */
 import * as abi from '../../../kernel/bpf-abi.ts';
 import type { Atomic, Load, Store, Value, Width } from '../ir.ts';
-import { type Code, fits } from './code.ts';
+import { type Code, extendSign, fits } from './code.ts';
 import type { Facts } from './facts.ts';
 import { FRAME, KIND, machine, NONE } from './machine.ts';
 
@@ -79,21 +79,7 @@ export class Memory {
     const opcode = abi.BPF_LDX | (isDirect ? abi.BPF_MEMSX : abi.BPF_MEM) | sizes[width];
     const fields = { def: into, first: base, offset, core: value.relocation, removable: !volatile };
     code.push(machine(KIND.load, opcode, code.location, fields));
-    if (into !== def) this.extendSign(def, into, width);
-  }
-
-  /** def = the low `width` bytes of `from`, extended by their sign. */
-  extendSign(def: number, from: number, width: Width): void {
-    const code = this.#code;
-    const bits = width * 8;
-    if (this.#cpu === 4) {
-      const opcode = abi.BPF_ALU64 | abi.BPF_MOV | abi.BPF_X;
-      code.push(machine(KIND.extend, opcode, code.location, { def, first: from, offset: bits }));
-      return;
-    }
-    const shifted = code.fresh();
-    code.aluImmediate(64, abi.BPF_LSH, shifted, from, 64 - bits);
-    code.aluImmediate(64, abi.BPF_ARSH, def, shifted, 64 - bits);
+    if (into !== def) extendSign(code, this.#cpu, { def, from: into, width });
   }
 
   store(value: Store): void {

@@ -6,7 +6,6 @@
  */
 import * as abi from '../../../kernel/bpf-abi.ts';
 import type {
-  Binary,
   Block,
   Call,
   Compare,
@@ -19,37 +18,16 @@ import type {
   Value,
 } from '../ir.ts';
 import { operandsOf, terminatorOperands } from '../ir.ts';
+import { Arithmetic, isNumber } from './arithmetic.ts';
 import { Code, fits, isRepeatable } from './code.ts';
-import { divideSigned, divideSignedBy } from './division.ts';
 import { comparedBy, Facts } from './facts.ts';
 import { CALL_WRITES, KIND, type MachineBlock, type MachineFunction, machine, swapped } from './machine.ts';
-import { constantStep, Memory } from './memory.ts';
+import { Memory } from './memory.ts';
 import { lowerPhis } from './phis.ts';
 import { layOutStack } from './stack.ts';
 
 /** What the machine can do: 4 has signed division, sign extension and far jumps (kernel 6.6). */
 export type Cpu = 3 | 4;
-
-const codes = {
-  add: abi.BPF_ADD,
-  sub: abi.BPF_SUB,
-  mul: abi.BPF_MUL,
-  udiv: abi.BPF_DIV,
-  umod: abi.BPF_MOD,
-  and: abi.BPF_AND,
-  or: abi.BPF_OR,
-  xor: abi.BPF_XOR,
-  shl: abi.BPF_LSH,
-  lshr: abi.BPF_RSH,
-  ashr: abi.BPF_ARSH,
-} as const;
-
-const commutative = new Set(['add', 'mul', 'and', 'or', 'xor']);
-const shifts = new Set(['shl', 'lshr', 'ashr']);
-const divisions = new Set(['udiv', 'umod', 'sdiv', 'smod']);
-
-/** The only number of an instruction whose opposite does not fit in one. */
-const IMMEDIATE_MIN = -(1n << 31n);
 
 /** Options of {@link select}. */
 export interface SelectOptions {
@@ -78,20 +56,21 @@ function usedSlots(target: IrFunction): Set<StackSlot> {
 
 class Selector {
   readonly #target: IrFunction;
-  readonly #cpu: Cpu;
   readonly #facts: Facts;
   readonly #code: Code;
   readonly #memory: Memory;
+  readonly #arithmetic: Arithmetic;
   readonly #entries = new Map<Block, MachineBlock>();
   /** Where a block's code ends: comparisons and divisions break blocks. */
   readonly #exits = new Map<Block, MachineBlock>();
 
   constructor(target: IrFunction, { cpu, returnsHigh }: SelectOptions) {
     this.#target = target;
-    this.#cpu = cpu;
     this.#facts = new Facts(target, returnsHigh);
     const { offsets, bytes } = layOutStack(target.slots, usedSlots(target));
     this.#code = new Code(target.name, target.nextId, offsets, bytes);
+    const operands = { source: (value: Value) => this.#source(value), use: (value: Value) => this.#use(value) };
+    this.#arithmetic = new Arithmetic(this.#code, operands, cpu);
     this.#memory = new Memory(this.#code, this.#facts, (value) => this.#use(value), cpu);
   }
 
@@ -148,8 +127,8 @@ class Selector {
     const { operator, width, operand } = value;
     if (operator !== 'sext' && operator !== 'zext') return false;
     if (width === 8 || (width === 4 && !this.#facts.isHighRead(value))) return true;
-    if (operator === 'zext') return this.#facts.bits(operand) <= width * 8;
-    if (this.#facts.bits(operand) < width * 8) return true;
+    if (this.#facts.changesNothing(value)) return true;
+    if (operator === 'zext') return false;
     const inner = this.#source(operand);
     if (inner.kind === 'load') return inner.signed && inner.width <= width && !this.#memory.isCut(inner);
     return inner.kind === 'unary' && inner.operator === 'sext' && inner.width <= width;
@@ -172,10 +151,10 @@ class Selector {
     this.#code.location = value.location ?? this.#code.location;
     switch (value.kind) {
       case 'binary':
-        this.#binary(value);
+        this.#arithmetic.binary(value);
         break;
       case 'unary':
-        if (this.#source(value) === value) this.#unary(value);
+        if (this.#source(value) === value) this.#arithmetic.unary(value);
         break;
       case 'compare':
         if (this.#facts.isUsed(value)) this.#compare(value);
@@ -195,104 +174,6 @@ class Selector {
       default:
         // Numbers and addresses are made where they are used.
         break;
-    }
-  }
-
-  #binary(value: Binary): void {
-    const { operator, bits } = value;
-    let { left, right } = value;
-    if (commutative.has(operator) && isNumber(this.#source(left)) && !isNumber(this.#source(right))) {
-      [left, right] = [right, left];
-    }
-    const number = this.#source(right);
-    if (number.kind === 'constant' && this.#binaryConstant(value, left, number.value)) return;
-    const def = this.#code.registerOf(value);
-    if (number.kind === 'relocated' && bits === 64 && operator === 'add') {
-      const core = number.relocation;
-      const fields = { def, tied: this.#use(left), immediate: Number(number.value), core };
-      this.#code.push(machine(KIND.alu, abi.BPF_ALU64 | abi.BPF_ADD | abi.BPF_K, this.#code.location, fields));
-    } else if (operator === 'sdiv' || operator === 'smod') {
-      const registers = { def, left: this.#use(left), right: this.#use(right) };
-      divideSigned(this.#code, this.#cpu, { remainder: operator === 'smod', bits, ...registers });
-    } else {
-      this.#code.alu(bits, codes[operator], def, this.#use(left), this.#use(right));
-    }
-  }
-
-  /** The form with a number as the second operand; false where there is none. */
-  #binaryConstant(value: Binary, left: Value, whole: bigint): boolean {
-    const { operator, bits } = value;
-    const code = this.#code;
-    const number = bits === 32 ? BigInt.asIntN(32, whole) : whole;
-    if (bits === 64 && (operator === 'add' || operator === 'sub') && this.#addBoth(value, left, number)) return true;
-    if (shifts.has(operator)) {
-      const count = Number(BigInt.asUintN(6, whole)) & (bits - 1);
-      // A shift by 0 of 32 bits still clears the high half.
-      code.aluImmediate(bits, codes[operator as 'shl'], code.registerOf(value), this.#use(left), count);
-      return true;
-    }
-    if (divisions.has(operator) && number === 0n) {
-      // The verifier refuses a division by the number 0, whose result RFC 9669 defines all the same.
-      const def = code.registerOf(value);
-      if (operator.endsWith('div')) code.number(def, 0n);
-      else if (bits === 32) code.low(def, this.#use(left));
-      else code.move(def, this.#use(left));
-      return true;
-    }
-    if (operator === 'and' && bits === 64 && number >> 32n === 0n) {
-      const def = code.registerOf(value);
-      if (number === 0xffffffffn) code.low(def, this.#use(left));
-      // The high half of the result is 0 either way, so the number may use its sign bit.
-      else code.aluImmediate(32, abi.BPF_AND, def, this.#use(left), Number(BigInt.asIntN(32, number)));
-      return true;
-    }
-    if (!fits(number)) return false;
-    if (operator === 'sdiv' || operator === 'smod') {
-      if (this.#cpu === 3) {
-        if (number === IMMEDIATE_MIN) return false;
-        const division = { remainder: operator === 'smod', bits, def: code.registerOf(value), left: this.#use(left) };
-        divideSignedBy(code, division, Number(number));
-        return true;
-      }
-      const which = operator === 'sdiv' ? abi.BPF_DIV : abi.BPF_MOD;
-      code.aluImmediate(bits, which, code.registerOf(value), this.#use(left), Number(number), 1);
-      return true;
-    }
-    code.aluImmediate(bits, codes[operator], code.registerOf(value), this.#use(left), Number(number));
-    return true;
-  }
-
-  /**
-   * Adds to an address to which another number was added: one addition of both, and the one between is perhaps not needed. Numbers
-   * are left alone: the verifier may have learned about the one between.
-   */
-  #addBoth(value: Binary, left: Value, number: bigint): boolean {
-    const step = value.space === 'scalar' ? null : constantStep(left);
-    if (step === null) return false;
-    const sum = BigInt(step.bytes) + (value.operator === 'add' ? number : -number);
-    if (sum === 0n || !fits(sum)) return false;
-    this.#code.aluImmediate(64, abi.BPF_ADD, this.#code.registerOf(value), this.#use(step.from), Number(sum));
-    return true;
-  }
-
-  #unary(value: Unary): void {
-    const { operator, width, operand } = value;
-    const code = this.#code;
-    const def = code.registerOf(value);
-    const from = this.#use(operand);
-    if (operator === 'neg') {
-      code.aluImmediate(width === 8 ? 64 : 32, abi.BPF_NEG, def, from, 0);
-    } else if (operator === 'sext') {
-      this.#memory.extendSign(def, from, width);
-    } else if (operator === 'zext') {
-      if (width === 4) code.low(def, from);
-      else code.aluImmediate(32, abi.BPF_AND, def, from, width === 1 ? 0xff : 0xffff);
-    } else if (width === 1) {
-      code.aluImmediate(32, abi.BPF_AND, def, from, 0xff);
-    } else {
-      // Programs run on little-endian machines, where “to big endian” swaps; every kernel has it.
-      const opcode = abi.BPF_ALU | abi.BPF_END | abi.BPF_TO_BE;
-      code.push(machine(KIND.alu, opcode, code.location, { def, tied: from, immediate: width * 8 }));
     }
   }
 
@@ -321,6 +202,7 @@ class Selector {
     right: Value,
     targets: readonly [MachineBlock, MachineBlock],
   ): void {
+    if (this.#facts.comparesWhole({ condition, bits, left, right })) bits = 64;
     let [first, second] = [this.#source(left), this.#source(right)];
     if (isNumber(first) && !isNumber(second)) {
       [first, second] = [second, first];
@@ -385,9 +267,4 @@ class Selector {
       code.block.end = { kind: 'exit', location: code.location };
     }
   }
-}
-
-/** What can stand on the right only. */
-function isNumber(value: Value): boolean {
-  return value.kind === 'constant' || value.kind === 'relocated';
 }
