@@ -15,6 +15,7 @@ import { type GlobalVariable, initialBytes, type LoadedSection, loadSection } fr
 import { kconfigBytes } from './kernel-config.ts';
 import type { Attachment } from './links/link.ts';
 import type { KernelMap, MapSpec } from './map.ts';
+import { MappedArena } from './mapped-array.ts';
 import type { LogLevel } from './program.ts';
 import { attachStructOps, createStructOpsMap, fillStructOps, isLinked, registerStructOps } from './struct-ops.ts';
 
@@ -40,24 +41,23 @@ export interface LoadOptions {
   readonly logLevel?: LogLevel;
 }
 
+type CollectionParts = Pick<Collection, 'maps' | 'programs' | 'globals' | 'arenas'>;
+
 /** An object in the kernel. */
 export class Collection implements Disposable {
   readonly maps: Readonly<Record<string, ObjectMap>>;
   readonly programs: Readonly<Record<string, ObjectProgram>>;
   readonly globals: Readonly<Record<string, GlobalVariable>>;
+  /** The memory of its arenas. */
+  readonly arenas: Readonly<Record<string, MappedArena>>;
   readonly #register: ReadonlyMap<string, () => Attachment>;
   readonly #owned: DisposableStack;
 
-  constructor(
-    maps: Readonly<Record<string, ObjectMap>>,
-    programs: Readonly<Record<string, ObjectProgram>>,
-    globals: Readonly<Record<string, GlobalVariable>>,
-    register: ReadonlyMap<string, () => Attachment>,
-    owned: DisposableStack,
-  ) {
-    this.maps = maps;
-    this.programs = programs;
-    this.globals = globals;
+  constructor(parts: CollectionParts, register: ReadonlyMap<string, () => Attachment>, owned: DisposableStack) {
+    this.maps = parts.maps;
+    this.programs = parts.programs;
+    this.globals = parts.globals;
+    this.arenas = parts.arenas;
     this.#register = register;
     this.#owned = owned;
   }
@@ -101,6 +101,8 @@ class Load {
   readonly #stack: DisposableStack;
   readonly #btf: ProgramContext['btf'];
   readonly maps = new Map<string, ObjectMap>();
+  /** Mapped before programs are loaded, as the verifier wants it. */
+  readonly arenas = new Map<string, MappedArena>();
   readonly sections = new Map<string, LoadedSection>();
   readonly programs = new Map<string, ObjectProgram>();
 
@@ -120,6 +122,7 @@ class Load {
         spec.structOps === undefined ? loadMap(spec, { btf, pinDirectory, maxEntries }) : createStructOpsMap(spec, btf);
       const map = maps[spec.name] ?? this.#stack.use(make());
       this.maps.set(spec.name, map as ObjectMap);
+      if (spec.type === 'arena') this.arenas.set(spec.name, this.#stack.use(new MappedArena(map)));
     }
   }
 
@@ -209,11 +212,11 @@ export function loadObject(spec: ObjectSpec, options: LoadOptions = {}): Collect
   const globals = [...load.sections.values()].flatMap(({ variables }) =>
     variables.map((one) => [one.name, one] as const),
   );
-  return new Collection(
-    Object.fromEntries(load.maps),
-    Object.fromEntries(load.programs),
-    Object.fromEntries(globals),
-    register,
-    stack.move(),
-  );
+  const parts = {
+    maps: Object.fromEntries(load.maps),
+    programs: Object.fromEntries(load.programs),
+    globals: Object.fromEntries(globals),
+    arenas: Object.fromEntries(load.arenas),
+  };
+  return new Collection(parts, register, stack.move());
 }

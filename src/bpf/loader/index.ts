@@ -39,7 +39,7 @@ export { attachRoute, type RoutePrograms, type RouteTarget } from './links/route
 export { readIterator, readIteratorText } from './links/tracing.ts';
 export { createMap, KernelMap, type MapCodecs, type MapSpec } from './map.ts';
 export { openMap, openMapById } from './map-open.ts';
-export { MappedArray } from './mapped-array.ts';
+export { MappedArena, MappedArray } from './mapped-array.ts';
 export { type PerfBufferOptions, PerfBufferReader } from './perf-buffer.ts';
 export { bpffsPath, NoBpffsError, unpin } from './pin.ts';
 export { loadProgram, openProgram, openProgramById, Program, type ProgramSpec } from './program.ts';
