@@ -296,4 +296,8 @@ test('a lock that is held is not taken again', () => {
   const lock = `mov %r1, %r6\n${helper('spin_lock')}\n`;
   const text = `${find}${lock}${lock}out: mov %r0, 0`;
   assert.throws(() => inVm(sample(text, { maps })), /takes a lock that it holds already/);
+  const kept = `${find}${lock}out: mov %r0, 0`;
+  assert.throws(() => inVm(sample(kept, { maps })), /ends while it holds a lock/);
+  const given = `${find}${lock}mov %r1, %r6\n${helper('spin_unlock')}\nout: mov %r0, 5`;
+  assert.equal(inVm(sample(given, { maps })).action, 5);
 });

@@ -197,12 +197,20 @@ test('a record that is neither submitted nor discarded is a fault, and so is one
   const maps = [mapOf('hits', 'ringbuf', { keyBytes: 0, valueBytes: 0, maxEntries: 4096 })];
   const reserve = 'lddw %r1, 0\nmov %r2, 8\nmov %r3, 0\ncall 131\njeq %r0, 0, out\n';
   const kept = faultOf(() => named(`${reserve}out: mov %r0, 0\nexit`, [], maps).programs.probe.run({ packet }));
-  assert.match(kept.problem, /^probe ends without giving back a record reserved in hits$/);
+  assert.match(kept.problem, /^ends without giving back a record reserved in hits$/);
   const used = `${reserve}mov %r6, %r0\nmov %r1, %r0\nmov %r2, 0\ncall 132\nstdw [%r6], 1\nout: mov %r0, 0\nexit`;
   assert.equal(
     faultOf(() => named(used, [], maps).programs.probe.run({ packet })).problem,
     'writes 8 bytes of a record reserved in hits: it was submitted',
   );
+});
+
+test('a verdict that the program’s type does not know is a fault', () => {
+  const spec = objectOf({ functions: [functionOf('probe', 'mov %r0, 2\nexit', { kind: kind('cgroup_skb') })] });
+  assert.equal(faultOf(() => instantiate(spec).programs.probe.run({ packet })).problem, 'returns 2: 0 to 1 is allowed');
+  const egress = kind('cgroup_skb', { attachType: 'cgroup_inet_egress' });
+  const allowed = objectOf({ functions: [functionOf('probe', 'mov %r0, 2\nexit', { kind: egress })] });
+  assert.equal(instantiate(allowed).programs.probe.run({ packet }).action, 2);
 });
 
 test('an endless loop ends at the bound that is given', () => {

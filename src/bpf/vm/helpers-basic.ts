@@ -110,7 +110,9 @@ function lockHelpers(): HelperTable {
       (call) => {
         const lock = call.bytes(1, 4, true);
         if (lock[0] !== 0) throw new Violation('takes a lock that it holds already');
+        if (call.machine.locks > 0) throw new Violation('takes a second lock; only one may be held');
         lock[0] = 1;
+        call.machine.locks++;
         call.returns(0);
       },
     ],
@@ -120,6 +122,7 @@ function lockHelpers(): HelperTable {
         const lock = call.bytes(1, 4, true);
         if (lock[0] === 0) throw new Violation('gives back a lock that it does not hold');
         lock[0] = 0;
+        call.machine.locks--;
         call.returns(0);
       },
     ],

@@ -60,6 +60,8 @@ export class Machine implements StepHost {
   readonly values = new ValueRegions(this.space);
   /** The high word of pointers into the packet whose comparisons with data_end count. */
   packetHigh = NO_PACKET;
+  /** Spin locks that the program holds. */
+  locks = 0;
   /** Instructions that the last run executed. */
   executed = 0;
   readonly #options: MachineOptions;
@@ -73,6 +75,8 @@ export class Machine implements StepHost {
   #left = 0;
   /** Where a helper wants the run to go on in place of returning, or DONE. */
   #tail = DONE;
+  /** The last `exit` that was executed. */
+  #exit = 0;
   /** The helper that gave the last pointer that may be null. */
   #giver = 'map_lookup_elem';
 
@@ -116,6 +120,7 @@ export class Machine implements StepHost {
   /** The same without making a bigint of the result, which is left in the register file. */
   start(values: readonly Address[], entry: number): void {
     this.frames.begin(values);
+    this.locks = 0;
     this.#left = this.#instructionsMax;
     try {
       this.#loop(entry);
@@ -196,6 +201,7 @@ export class Machine implements StepHost {
         frames.enter(slot + 1);
         return code[base + WORD_NEXT] / SLOT_WORDS;
       default:
+        this.#exit = slot;
         return frames.leave();
     }
     frames.set |= code[base + WORD_WRITES];
@@ -244,6 +250,11 @@ export class Machine implements StepHost {
     const first = 31 - Math.clz32(registers & -registers);
     const after = first <= 5 ? ' (a call leaves only %r0 and %r6 to %r9)' : '';
     return new Violation(`reads ${this.nameOf(first, slot)}, which holds nothing yet${after}`);
+  }
+
+  /** What is wrong with how the program ended. */
+  faultAtEnd(problem: string): VmFault {
+    return new VmFault(this.#exit, this.program.at(this.#exit), problem, this.#options.placeOf?.(this.#exit));
   }
 
   #fault(slot: number, violation: Violation): VmFault {

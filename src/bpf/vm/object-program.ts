@@ -5,11 +5,11 @@
  */
 import type { FunctionSpec, ProgramKind } from '../object/spec.ts';
 import type { Effect, Environment, SysctlInput } from './environment.ts';
-import { VmFault } from './fault.ts';
 import { ETHERNET_BYTES, XDP_FRAME_END, XDP_HEADROOM } from './helpers-xdp.ts';
 import type { Region } from './memory.ts';
 import { Packet } from './packet.ts';
 import { argumentsContext, type ContextFields, contextStructOf, StructContext } from './run-context.ts';
+import { verdictsOf } from './verdicts.ts';
 
 /** Room in front of an sk_buff's packet, and for its largest: 64 KB of IP behind an Ethernet header, and what programs add. */
 const SKB_HEADROOM = 16384;
@@ -113,7 +113,8 @@ export class VmProgram {
     environment.sysctl = input.sysctl ?? null;
     try {
       machine.start([region.address()], this.#entry);
-      if (environment.leaked !== null) throw this.#leak(environment.leaked);
+      const problem = this.#problemAtEnd();
+      if (problem !== null) throw machine.faultAtEnd(problem);
       return this.#result(input, region, struct, packet);
     } finally {
       if (isOwn) {
@@ -204,7 +205,14 @@ export class VmProgram {
     };
   }
 
-  #leak(what: string): VmFault {
-    return new VmFault(this.#entry, undefined, `${this.name} ends without giving back ${what}`);
+  /** What the verifier would say of how the program ended; null for nothing. */
+  #problemAtEnd(): string | null {
+    const { leaked, machine } = this.#environment;
+    if (leaked !== null) return `ends without giving back ${leaked}`;
+    if (machine.locks > 0) return 'ends while it holds a lock';
+    const range = verdictsOf(this.kind);
+    const [low, high] = machine.file;
+    if (range === null || (low >= range[0] && low <= range[1] && high === 0)) return null;
+    return `returns ${low}: ${range[0] === range[1] ? range[0] : `${range[0]} to ${range[1]}`} is allowed`;
   }
 }

@@ -25,6 +25,11 @@ import { STEP } from './steps.ts';
 
 const SIZE_BITS = 0x18;
 
+/** The verifier wants accesses to the stack aligned, whatever the processor could do (check_ptr_alignment). */
+function misaligned({ name }: Region, at: number, size: number): Violation {
+  return new Violation(`a misaligned access of ${size} bytes at offset ${at} of ${name}`);
+}
+
 /** `d = *(s + offset)`, where `d` and `s` are places in the register file. */
 export function load(space: AddressSpace, file: Int32Array, step: number, d: number, s: number, offset: number): void {
   const size = 1 << (step - STEP.load8);
@@ -34,7 +39,10 @@ export function load(space: AddressSpace, file: Int32Array, step: number, d: num
   if (region === undefined || at < 0 || at + size > region.length) {
     throw space.violation(low, file[s + 1], offset, size, false);
   }
-  if (region.written !== null && !region.holds(at, size)) throw space.violation(low, file[s + 1], offset, size, false);
+  if (region.written !== null) {
+    if (at % size !== 0) throw misaligned(region, at, size);
+    if (!region.holds(at, size)) throw space.violation(low, file[s + 1], offset, size, false);
+  }
   if (region.guard?.load(region, at, size, file, d)) return;
   const { view } = region;
   const index = at + region.base;
@@ -73,7 +81,10 @@ function writtenRegion(space: AddressSpace, low: number, high: number, offset: n
   if (region === undefined || at < 0 || at + size > region.length || !region.writable) {
     throw space.violation(low, high, offset, size, true);
   }
-  if (region.written !== null) region.mark(at, size);
+  if (region.written !== null) {
+    if (at % size !== 0) throw misaligned(region, at, size);
+    region.mark(at, size);
+  }
   if (region.guard !== null) region.guard.store(region, at, size);
   return region;
 }
