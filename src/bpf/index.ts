@@ -1,12 +1,23 @@
 /**
- * Room `bpf`: eBPF from TypeScript. What stands here so far needs no compiler: instructions, their text form, a VM, and the door
- * to bpf(2). Not exported as `millrace/bpf` yet: its surface belongs to the compiler's language, which is not there.
+ * Room `bpf`: eBPF from TypeScript, exported as `millrace/bpf`: what programs import (`library/`), and what the user's side does with
+ * them: compile, load, attach, read maps, run in the VM.
+ *
+ * A newcomer would get wrong: both sides import this one module. The compiler takes the language's names from it by its catalogue and
+ * never runs it; Node never runs a program.
  */
+export { ipv4, ipv4Text, ipv6, ipv6Text } from './addresses.ts';
 export { AssemblerError, assemble } from './assembler.ts';
 export { CaptureError, type Frame, readCapture, writePcap, writePcapng } from './capture/pcap.ts';
+export { CompileErrors, type CompileOptions, compile, compileText, type Diagnostic } from './compiler/compile.ts';
 export { disassemble, disassembleOne } from './disassembler.ts';
 export * from './instructions.ts';
+export * from './library/index.ts';
+export { type Loaded, type LoadSourceOptions, load, objectOf } from './load.ts';
 export * from './loader/index.ts';
+export { Program } from './loader/program.ts';
+export { readElf } from './object/elf/read.ts';
+export { writeElf } from './object/elf/write.ts';
+export type { ObjectSpec } from './object/spec.ts';
 export type { Effect } from './vm/environment.ts';
 export { type Place, VmFault } from './vm/fault.ts';
 export type { Helper, HelperCall } from './vm/helper-call.ts';

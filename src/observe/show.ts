@@ -2,6 +2,7 @@
  * Room `observe`: what was collected, as text for people: tables of counts, histograms by powers of two, stacks with names.
  */
 import { readFileSync } from 'node:fs';
+import { ipv6Text } from '../bpf/addresses.ts';
 import type { KeyPart } from './event-types.ts';
 
 const BAR_COLUMNS = 40;
@@ -30,12 +31,6 @@ function textOf(bytes: readonly number[]): string {
   return Buffer.from(end === -1 ? bytes : bytes.slice(0, end)).toString('utf8');
 }
 
-function ipv6Of(bytes: readonly number[]): string {
-  const groups = Array.from({ length: 8 }, (_, index) => ((bytes[index * 2] << 8) | bytes[index * 2 + 1]).toString(16));
-  // The parser of URLs knows the shortest form.
-  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
-}
-
 /** One part of a key as people read it: characters as text, addresses as addresses, other bytes in hexadecimal. */
 export function showPart(part: KeyPart, value: unknown): string {
   if (part.kind === 'comm') return textOf([...(value as { text: Iterable<number> }).text]);
@@ -46,7 +41,7 @@ export function showPart(part: KeyPart, value: unknown): string {
   if (field.text) return textOf(elements);
   const isAddress = /addr/.test(field.name);
   if (isAddress && elements.length === 4) return elements.join('.');
-  if (isAddress && elements.length === 16) return ipv6Of(elements);
+  if (isAddress && elements.length === 16) return ipv6Text(elements);
   if (field.bytes === field.length) return Buffer.from(elements).toString('hex');
   return `[${elements.join(', ')}]`;
 }
