@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
+import { kernelConfig } from '../../src/bpf/loader/kernel-config.ts';
 import { attach } from '../../src/bpf/loader/links/attach.ts';
 import { Link, openLink } from '../../src/bpf/loader/links/link.ts';
 import { arrives, boundUdp, type Hosts, hosts, mounted, run, kernelSkip as skip } from '../support/bpf-kernel.ts';
@@ -156,6 +157,26 @@ test('a tc filter drops packets, in either direction', { skip }, () => {
       host.inside(() => attached[Symbol.dispose]());
     }
     assert.equal(datagramArrives(2000), true);
+  }
+});
+
+test('a tc action drops packets, held by a filter of tc’s', { skip }, (context) => {
+  if (kernelConfig()?.has('CONFIG_NET_ACT_BPF') === false) {
+    context.skip('this kernel has no actions made of programs: CONFIG_NET_ACT_BPF is not set');
+    return;
+  }
+  using place = mounted('bpf');
+  using dropping = loadCounter(kind('sched_act'), TC_ACT_SHOT);
+  const path = join(place.path, 'action');
+  dropping.program.pin(path);
+  pair.one.run('tc', 'qdisc', 'replace', 'dev', 'veth', 'clsact');
+  try {
+    const filter = ['filter', 'add', 'dev', 'veth', 'egress', 'protocol', 'ip', 'u32', 'match', 'u32', '0', '0'];
+    pair.one.run('tc', ...filter, 'action', 'bpf', 'object-pinned', path);
+    assert.equal(datagramArrives(), false);
+    assert.ok(dropping.hits() > 0);
+  } finally {
+    pair.one.run('tc', 'qdisc', 'del', 'dev', 'veth', 'clsact');
   }
 });
 

@@ -136,6 +136,36 @@ test('uprobes run at a function of a library and at its return', { skip }, () =>
   }
 });
 
+test('one link takes many functions of a file', { skip }, (context) => {
+  const of = kind('kprobe', { attachType: 'trace_uprobe_multi', section: 'uprobe.multi' });
+  const uprobes = { executable: 'libc.so.6', functions: ['syscall', 'getenv'], process: process.pid };
+  attachOrReport(context, 'uprobe.multi', () => {
+    using counter = loadCounter(of, 0);
+    using link = counter.program.attach({ uprobes });
+    assert.equal(link.kind, 'uprobe_multi');
+    for (let round = 0; round < 10; round++) call(SYS.getpid);
+    assert.ok(counter.hits() >= 10);
+    assert.throws(
+      () => counter.program.attach({ uprobes: { ...uprobes, functions: ['no_such_function'] } }),
+      /has no function no_such_function/,
+    );
+  });
+});
+
+test('a raw tracepoint program may write what its event gives', { skip }, () => {
+  // The tracepoint bpf_test_finish lets programs set the error that a test run ends with (net/bpf/test_run.c).
+  const failing = functionOf('fail', 'ldxdw %r1, [%r1]\nmov %r2, -5\nstxw [%r1], %r2\nmov %r0, 0\nexit', {
+    kind: kind('raw_tracepoint_writable', { target: 'bpf_test_finish', section: 'raw_tp.w/bpf_test_finish' }),
+  });
+  using collection = loadObject(objectOf({ functions: [failing] }));
+  using passing = loadProgram({ type: 'xdp', instructions: assemble('mov %r0, 2\nexit') });
+  {
+    using _link = collection.programs.fail.attach();
+    assert.throws(() => passing.testRun({ data: new Uint8Array(64) }), { code: 'EIO' });
+  }
+  assert.equal(passing.testRun({ data: new Uint8Array(64) }).result, 2);
+});
+
 test('a function that is not there, and a file that is none, are named', { skip }, () => {
   using counter = loadCounter(kind('kprobe', { section: 'uprobe', target: null }), 0);
   const uprobe = { executable: 'libc.so.6', function: 'no_such_function' };

@@ -1,6 +1,6 @@
 /**
- * Captures: what is written is read again, by us and by tcpdump; files of other byte orders, units and forms are understood; and
- * broken ones are refused with the place.
+ * Captures: what is written is read again, by us and by tcpdump; files of other byte orders, units and forms are
+ * understood; and broken ones are refused with the place.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';

@@ -1,6 +1,6 @@
 /**
- * The VM's other helpers: text, loops, walks over maps, queues, buffers, storage, dynptrs. Where the kernel lets a socket filter call them, both
- * are asked and must agree.
+ * The VM's other helpers: text, loops, walks over maps, queues, buffers, storage, dynptrs. Where the kernel lets a
+ * socket filter call them, both are asked and must agree.
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';

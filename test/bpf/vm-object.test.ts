@@ -1,6 +1,6 @@
 /**
- * Whole objects in the VM, compiled from the language: verdicts, maps, variables, effects; and faults at the source line, by the
- * variable's name.
+ * Whole objects in the VM, compiled from the language: verdicts, maps, variables, effects; and faults at the source
+ * line, by the variable's name.
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';

@@ -1,6 +1,6 @@
 /**
- * The VM's helpers for packets against the kernel's: each is called in both, over packets of several kinds, with arguments that are right and
- * wrong, and gives the same answer and leaves the same bytes.
+ * The VM's helpers for packets against the kernel's: each is called in both, over packets of several kinds, with
+ * arguments that are right and wrong, and gives the same answer and leaves the same bytes.
  *
  * A newcomer would get wrong: what depends on a secret or on the machine (hashes, cookies) is left out.
  */

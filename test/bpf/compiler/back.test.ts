@@ -396,6 +396,21 @@ test('frames of functions that call each other must fit together', () => {
   });
 });
 
+test('more than eight functions on the stack at once are refused', () => {
+  const chain = (length: number) =>
+    Array.from({ length }, (_, index) =>
+      build({ name: `f${index}`, spaces: [], linkage: 'static' }, (builder) => {
+        const isLast = index === length - 1;
+        const next = isLast ? null : builder.call({ kind: 'function', name: `f${index + 1}` }, []);
+        builder.return(next ?? builder.constant(0));
+      }),
+    );
+  assert.equal(generate({ files: [], functions: chain(8).reverse() }).length, 8);
+  assert.throws(() => generate({ files: [], functions: chain(9).reverse() }), {
+    message: 'f0 calls functions that call others, 9 deep with itself; 8 are allowed',
+  });
+});
+
 test('recursion and calls to nowhere are refused', () => {
   const call = (builder: Builder, name: string) => builder.return(builder.call({ kind: 'function', name }, []));
   assert.throws(() => compile({ spaces: [] }, (builder) => call(builder, 'f')), {

@@ -87,8 +87,12 @@ test('modules may import each other', () => {
 
 test('what is wrong in another module is reported there', () => {
   const files = {
-    'main.bpf.ts':
-      "import { xdp } from 'millrace/bpf';\nimport { f, g } from './other.bpf.ts';\nimport { h } from './gone.bpf.ts';\nexport const main = xdp(() => f());",
+    'main.bpf.ts': [
+      "import { xdp } from 'millrace/bpf';",
+      "import { f, g } from './other.bpf.ts';",
+      "import { h } from './gone.bpf.ts';",
+      'export const main = xdp(() => f());',
+    ].join('\n'),
     'other.bpf.ts': 'export function f(): number {\n  return 1.5;\n}',
   };
   assert.deepEqual(refusalsOf(files), [

@@ -33,6 +33,7 @@ import { attachRoute, type RouteTarget } from './routes.ts';
 import { attachReuseport, attachSocketFilter, attachSocketMap, type SocketMapHook } from './sockets.ts';
 import { attachIterator, attachRawTracepoint, attachTracing, type IteratorTarget } from './tracing.ts';
 import { attachFilter, type FilterTarget } from './traffic-control.ts';
+import { attachUprobeMulti, type UprobeMultiTarget } from './uprobe-multi.ts';
 
 /** Where a program shall act. Which fields count depends on its type. */
 export interface AttachTarget extends Order {
@@ -54,6 +55,8 @@ export interface AttachTarget extends Order {
   /** Tracepoints, in place of what the program's section names. */
   readonly tracepoint?: string;
   readonly uprobe?: UprobeTarget;
+  /** For programs of the sections `uprobe.multi` and `uretprobe.multi`. */
+  readonly uprobes?: UprobeMultiTarget;
   readonly usdt?: UsdtTarget;
   readonly kprobe?: { readonly function: string; readonly offset?: number };
   readonly samples?: SampleTarget;
@@ -137,9 +140,10 @@ const toTracing: Attach = (program, target) => {
 };
 
 const toProbe: Attach = (program, target) => {
-  const { cookie = 0n, uprobe, usdt, kprobe } = target;
+  const { cookie = 0n, uprobe, usdt, kprobe, uprobes } = target;
   const section = program.kind?.section ?? '';
   const atReturn = /^[ku]retprobe/.test(section);
+  if (uprobes !== undefined) return attachUprobeMulti(program, { atReturn, ...uprobes });
   if (usdt !== undefined) return attachUsdt(program, { cookie, ...usdt });
   if (kprobe !== undefined) return attachKprobe(program, { cookie, atReturn, ...kprobe });
   if (uprobe !== undefined) return attachUprobe(program, { cookie, atReturn, ...uprobe });
@@ -191,6 +195,12 @@ const attachers: Readonly<Record<string, Attach>> = {
       target.cookie,
     ),
   tracing: toTracing,
+  raw_tracepoint_writable: (program, target) =>
+    attachRawTracepoint(
+      program,
+      need(target.tracepoint ?? program.kind?.target, program, "{ tracepoint: 'bpf_test_finish' }"),
+      target.cookie,
+    ),
   lsm: (program, target) =>
     program.attachType === 'lsm_cgroup' ? toCgroup(program, target) : toTracing(program, target),
   ext: toTracing,

@@ -17,7 +17,7 @@ import { KernelError } from '../../../kernel/error.ts';
 import { setsockoptInt } from '../../../kernel/socket.ts';
 import { bpf, bpfError } from '../bpf.ts';
 import type { Holder } from '../codec.ts';
-import type { Attachment } from './link.ts';
+import { type Attachment, createLink } from './link.ts';
 
 function setOption(socket: number, option: number, value: number, what: string): void {
   const result = setsockoptInt(socket, SOL_SOCKET, option, value);
@@ -64,10 +64,20 @@ export type SocketMapHook = Extract<
 >;
 
 /**
- * Attaches a program to a socket map or hash: it acts on each socket that is in there. Not a link, so that it works on every kernel:
+ * Attaches a program to a socket map or hash: it acts on each socket that is put in from now on. By a link since Linux 6.10; before,
  * what is attached stays until it is taken away or the map ends.
  */
 export function attachSocketMap(program: Holder, map: Holder, hook: SocketMapHook): Attachment {
+  try {
+    const fields = { 'link_create.target_fd': map.descriptor };
+    return createLink({ kind: 'sockmap', program, attachType: hook, fields, where: 'a socket map' });
+  } catch (error) {
+    if (!(error instanceof KernelError) || error.code !== 'EINVAL') throw error;
+    return attachWithoutLink(program, map, hook);
+  }
+}
+
+function attachWithoutLink(program: Holder, map: Holder, hook: SocketMapHook): Attachment {
   const fields = {
     target_fd: map.descriptor,
     attach_bpf_fd: program.descriptor,
