@@ -10,6 +10,8 @@ import { BackEndError } from './error.ts';
 /** MAX_BPF_STACK. */
 export const STACK_BYTES_MAX = 512;
 const FRAME_ROUNDING = 32;
+/** MAX_CALL_FRAMES: functions that may be on the stack at once. */
+const FRAMES_MAX = 8;
 
 /** Offsets from r10 of a function's slots, and bytes in use. Large ones lie farthest: spilled values come below all. */
 export interface StackLayout {
@@ -42,44 +44,65 @@ function calledBy(target: IrFunction): Set<string> {
   return called;
 }
 
+/** The most that is on the stack while a function runs: itself and what it calls. */
+interface Depth {
+  readonly bytes: number;
+  /** Functions with their bytes along the way that takes the most bytes. */
+  readonly chain: readonly string[];
+  readonly frames: number;
+}
+
 /**
- * Sees that every chain of calls fits.
- * @throws BackEndError that names the chain with the bytes of each function, and for functions that call themselves
+ * Sees that every chain of calls fits, in bytes and in number.
+ * @throws BackEndError that names the chain with the bytes of each function; also for recursion, and for calls to nowhere
  */
 export function checkStack(module: IrModule, bytesOf: (name: string) => number): void {
   const functions = new Map(module.functions.map((target) => [target.name, target]));
-  const deepest = new Map<string, { readonly bytes: number; readonly chain: readonly string[] }>();
-  const visit = (name: string, path: readonly string[]): { bytes: number; chain: readonly string[] } => {
-    const known = deepest.get(name);
-    if (known !== undefined) return known;
-    const target = functions.get(name);
-    if (target === undefined)
-      throw new BackEndError(path.at(-1) ?? name, null, `calls ${name}, which is nowhere defined`);
-    if (path.includes(name)) {
-      throw new BackEndError(
-        name,
-        target.location,
-        `calls itself (${[...path, name].join(' → ')}): eBPF has no recursion`,
-      );
+  const depths = new Map<string, Depth>();
+  for (const target of module.functions) {
+    const { bytes, chain, frames } = measure(target, { functions, depths, bytesOf }, []);
+    if (bytes > STACK_BYTES_MAX) {
+      const what =
+        chain.length === 1
+          ? `needs ${bytesOf(target.name)} bytes of stack`
+          : `needs ${bytes} bytes of stack with what it calls: ${chain.join(' → ')}, each rounded up to ${FRAME_ROUNDING}`;
+      throw new BackEndError(target.name, target.location, `${what}; ${STACK_BYTES_MAX} are allowed`);
     }
-    let below: { bytes: number; chain: readonly string[] } = { bytes: 0, chain: [] };
-    for (const callee of calledBy(target)) {
-      const found = visit(callee, [...path, name]);
-      if (found.bytes > below.bytes) below = found;
-    }
-    const own = bytesOf(name);
-    const bytes = Math.ceil(Math.max(own, 1) / FRAME_ROUNDING) * FRAME_ROUNDING + below.bytes;
-    const found = { bytes, chain: [`${name} (${own} bytes)`, ...below.chain] };
-    deepest.set(name, found);
-    return found;
-  };
-  for (const { name, location } of module.functions) {
-    const { bytes, chain } = visit(name, []);
-    if (bytes <= STACK_BYTES_MAX) continue;
-    const what =
-      chain.length === 1
-        ? `needs ${bytesOf(name)} bytes of stack`
-        : `needs ${bytes} bytes of stack with what it calls: ${chain.join(' → ')}, each rounded up to ${FRAME_ROUNDING}`;
-    throw new BackEndError(name, location, `${what}; ${STACK_BYTES_MAX} are allowed`);
+    if (frames <= FRAMES_MAX) continue;
+    const problem = `calls functions that call others, ${frames} deep with itself; ${FRAMES_MAX} are allowed`;
+    throw new BackEndError(target.name, target.location, problem);
   }
+}
+
+interface Survey {
+  readonly functions: ReadonlyMap<string, IrFunction>;
+  readonly depths: Map<string, Depth>;
+  readonly bytesOf: (name: string) => number;
+}
+
+function measure(target: IrFunction, survey: Survey, path: readonly string[]): Depth {
+  const { name, location } = target;
+  const known = survey.depths.get(name);
+  if (known !== undefined) return known;
+  const here = [...path, name];
+  if (path.includes(name)) {
+    throw new BackEndError(name, location, `calls itself (${here.join(' → ')}): eBPF has no recursion`);
+  }
+  const below = [...calledBy(target)].map((callee) => {
+    const found = survey.functions.get(callee);
+    if (found === undefined) throw new BackEndError(name, location, `calls ${callee}, which is nowhere defined`);
+    return measure(found, survey, here);
+  });
+  const deepest = below.reduce<Depth | null>(
+    (most, one) => (most === null || one.bytes > most.bytes ? one : most),
+    null,
+  );
+  const own = survey.bytesOf(name);
+  const depth: Depth = {
+    bytes: Math.ceil(Math.max(own, 1) / FRAME_ROUNDING) * FRAME_ROUNDING + (deepest?.bytes ?? 0),
+    chain: [`${name} (${own} bytes)`, ...(deepest?.chain ?? [])],
+    frames: 1 + Math.max(0, ...below.map(({ frames }) => frames)),
+  };
+  survey.depths.set(name, depth);
+  return depth;
 }
