@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import type { ObjectSpec } from '../object/spec.ts';
 import { BackEndError } from './back/error.ts';
-import { generate } from './back/index.ts';
+import { BackEndError, type Cpu, generate } from './back/index.ts';
 import { checkFunction } from './check.ts';
 import { CompileErrors } from './diagnostics.ts';
 import { type FrontResult, lowerModule } from './front/index.ts';
@@ -24,15 +24,17 @@ export interface CompileOptions {
   readonly optimise?: boolean;
   /** Sees between the compiler's parts that what they hand on is well formed, for the compiler's own tests. Off unless told. */
   readonly check?: boolean;
+  /** The instruction set: 3 is known to every kernel since 5.1, 4 is shorter for signed numbers and needs 6.6. 3 unless told. */
+  readonly cpu?: Cpu;
 }
 
 function complete(front: FrontResult, options: CompileOptions): ObjectSpec {
-  const { optimise: isOptimised = true, check = false } = options;
+  const { optimise: isOptimised = true, check = false, cpu } = options;
   if (check) expectWellFormed(front.module, 'the front end');
   if (isOptimised) optimise(front.module);
   if (check && isOptimised) expectWellFormed(front.module, 'the optimiser');
   try {
-    return objectOf(front, generate(front.module));
+    return objectOf(front, generate(front.module, { cpu }));
   } catch (error) {
     throw error instanceof BackEndError ? placed(error, front.module) : error;
   }
