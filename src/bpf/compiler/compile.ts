@@ -6,7 +6,6 @@
  */
 import { readFileSync } from 'node:fs';
 import type { ObjectSpec } from '../object/spec.ts';
-import { BackEndError } from './back/error.ts';
 import { BackEndError, type Cpu, generate } from './back/index.ts';
 import { checkFunction } from './check.ts';
 import { CompileErrors } from './diagnostics.ts';
