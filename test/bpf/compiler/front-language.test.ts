@@ -281,3 +281,28 @@ test('subprograms take the context, give map values, and write to the packet', k
   assert.equal(globals.out, 0x51234);
   assert.deepEqual([...packet.subarray(12, 14)], [0x12, 0x34]);
 });
+
+test('lists are written out, and literals take the type that is wanted', kernel, () => {
+  const { globals, result } = runBoth(`
+    const PORTS = [80, 443, 8080] as const;
+    const Pair = struct({ a: u32, b: u32 });
+    type Pair = Value<typeof Pair>;
+    function sum(pair: Pair): u32 { return pair.a * 10 + pair.b; }
+    function make(a: u32): Pair { return { a, b: a + 1 }; }
+    export const out = global(array(u32, 4));
+    export const main = xdp(() => {
+      for (const port of PORTS) {
+        if (port === 443) continue;
+        out.value[0] += port;
+      }
+      for (const step of [1, 2, 3]) {
+        if (step === 3) break;
+        out.value[1] += step;
+      }
+      out.value[2] = sum({ a: 1, b: 2 });
+      out.value[3] = sum(make(3));
+      return PORTS.length;
+    });`);
+  assert.deepEqual(globals.out, [8160, 3, 12, 34]);
+  assert.equal(result, 3);
+});

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { compileText } from '../../../src/bpf/compiler/compile.ts';
 import { CompileErrors } from '../../../src/bpf/compiler/diagnostics.ts';
-import { refusals } from '../../support/bpf-compiler.ts';
+import { moduleOf, refusals } from '../../support/bpf-compiler.ts';
 
 const inMain = (...lines: readonly string[]): string[] =>
   refusals(`export const main = xdp((context) => {\n${lines.join('\n')}\nreturn XDP_PASS;\n});`);
@@ -145,11 +145,23 @@ test('functions that call themselves, take too much, or capture are refused', ()
   assert.deepEqual(refusals('function f(n: u32): u32 { return f(n - 1); }\nexport const main = xdp(() => f(3));'), [
     '2:34 f calls itself, and the kernel’s stack is small; write a loop',
   ]);
-  const six =
-    'const f = subprogram((a: u32, b: u32, c: u32, d: u32, e: u32, g: u32): u32 => a + g);\nexport const main = xdp((x) => {\nconst r = x.ingress_ifindex;\nreturn f(r, r, r, r, r, r);\n});';
+  const six = [
+    'const f = subprogram((a: u32, b: u32, c: u32, d: u32, e: u32, g: u32): u32 => a + g);',
+    'export const main = xdp((x) => {',
+    'const r = x.ingress_ifindex;',
+    'return f(r, r, r, r, r, r);',
+    '});',
+  ].join('\n');
   assert.deepEqual(refusals(six), ['5:8 f has 6 arguments, 5 fit the registers; pass some of them in a struct']);
-  const captures =
-    'const S = struct({ a: u32 });\nexport const main = xdp((x) => {\nconst limit = x.ingress_ifindex;\nconst s = local(S);\nbpf_loop(3, (i, st) => { st.a += limit; return 0; }, s);\nreturn XDP_PASS;\n});';
+  const captures = [
+    'const S = struct({ a: u32 });',
+    'export const main = xdp((x) => {',
+    'const limit = x.ingress_ifindex;',
+    'const s = local(S);',
+    'bpf_loop(3, (i, st) => { st.a += limit; return 0; }, s);',
+    'return XDP_PASS;',
+    '});',
+  ].join('\n');
   assert.deepEqual(refusals(captures), [
     '6:34 limit belongs to the function around this callback; pass it in the object that the callback is given',
   ]);
@@ -173,4 +185,18 @@ test('maps say what they lack and what they have', () => {
     '6:45 array maps have no push; they have lookup, update, forEach',
     '6:65 Ethernet is passed where u32 is wanted',
   ]);
+});
+
+test('a stack that is too large is refused where the function begins', () => {
+  const text = moduleOf(
+    'export const main = xdp(() => {\n  const a = local(array(u8, 600));\n  return a.value[3];\n});',
+  );
+  assert.throws(
+    () => compileText(text, 'large.bpf.ts', { optimise: false }),
+    (error) =>
+      error instanceof CompileErrors &&
+      error.message.startsWith(
+        'large.bpf.ts:2:25: main needs 600 bytes of stack; 512 are allowed; keep large values in a map',
+      ),
+  );
 });

@@ -172,3 +172,27 @@ test('a kernel option and a kernel function are found when the program is loaded
   object.programs.main.testRun({ data: new Uint8Array(64) });
   assert.ok([100, 250, 300, 1000].includes(object.globals.out.value as number));
 });
+
+test('bit fields of the kernel’s structs are found by name', kernel, async () => {
+  for (const optimise of [false, true]) {
+    using object = load(
+      `const task_struct = kernelStruct('task_struct', {
+        pid: i32, sched_reset_on_fork: bits(u32, 1), in_execve: bits(u32, 1), exit_code: i32,
+      });
+      export const own = readOnly(i32, 0);
+      export const seen = global(u32);
+      export const found = global(u32, 7);
+      type Task = Value<typeof task_struct>;
+      export const onSwitch = btfTracepoint('sched_switch', (preempt: boolean, previous: Task, next: Task) => {
+        if (next.pid !== own.value) return;
+        found.value = next.in_execve * 2 + next.sched_reset_on_fork;
+        seen.value += 1;
+      });`,
+      optimise,
+    );
+    using _link = object.programs.onSwitch.attach();
+    await until(() => (object.globals.seen.value as number) > 0);
+    // This process is not within execve, and was not told to reset its priority.
+    assert.equal(object.globals.found.value, 0);
+  }
+});

@@ -204,7 +204,6 @@ function declareLicense(unit: Unit, node: StatementNode<'ExpressionStatement'>):
 export function nameOfStatement(node: Statement): string {
   const words: Partial<Record<Statement['type'], string>> = {
     ClassDeclaration: 'a class',
-    DebuggerStatement: '“debugger”',
     ForInStatement: 'for…in',
     ThrowStatement: '“throw”',
     TryStatement: '“try”',
