@@ -1,6 +1,6 @@
 /**
- * Room `kernel`: the helpers' numbers (__BPF_FUNC_MAPPER in include/uapi/linux/bpf.h), by their names without bpf_. The list ends with
- * number 211: newer functions of the kernel for programs are kfuncs, which have names only.
+ * Room `kernel`: the helpers' numbers (__BPF_FUNC_MAPPER in include/uapi/linux/bpf.h), by their names without bpf_. The
+ * list ends with number 211: newer functions of the kernel for programs are kfuncs, which have names only.
  *
  * A newcomer would get wrong: that a helper has a number here says nothing about which program types may call it.
  */

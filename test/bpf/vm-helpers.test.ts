@@ -281,7 +281,8 @@ test('the task, routes and sockets are what the test says', () => {
   };
   assert.equal(inVm(sample(helper('get_current_pid_tgid')), world).action, 6);
   assert.equal(inVm(sample(`${helper('get_current_pid_tgid')}\nrsh %r0, 32`), world).action, 5);
-  const name = `stdw [%r10-8], 0\nstdw [%r10-16], 0\nmov %r1, %r10\nadd %r1, -16\nmov %r2, 16\n${helper('get_current_comm')}\nldxb %r0, [%r10-2]`;
+  const name = `stdw [%r10-8], 0\nstdw [%r10-16], 0\nmov %r1, %r10\nadd %r1, -16\nmov %r2, 16
+${helper('get_current_comm')}\nldxb %r0, [%r10-2]`;
   assert.equal(inVm(sample(name), world).action, ' '.charCodeAt(0), 'the fifteenth character');
   const zero = Array.from({ length: 8 }, (_, index) => `stdw [%r10-${(index + 1) * 8}], 0`).join('\n');
   const route = `mov %r6, %r1\n${zero}\nmov %r1, %r6\nmov %r2, %r10\nadd %r2, -64\nmov %r3, 64\nmov %r4, 0\n${helper('fib_lookup')}
@@ -292,7 +293,8 @@ mov %r1, %r0\nldxb %r0, [%r10-56]\nadd %r0, %r1`;
 
 test('a lock that is held is not taken again', () => {
   const maps = [mapOf('numbers', 'array', { maxEntries: 1 })];
-  const find = `stw [%r10-4], 0\nlddw %r1, numbers\nmov %r2, %r10\nadd %r2, -4\n${helper('map_lookup_elem')}\njeq %r0, 0, out\nmov %r6, %r0\n`;
+  const find = `stw [%r10-4], 0\nlddw %r1, numbers\nmov %r2, %r10\nadd %r2, -4
+${helper('map_lookup_elem')}\njeq %r0, 0, out\nmov %r6, %r0\n`;
   const lock = `mov %r1, %r6\n${helper('spin_lock')}\n`;
   const text = `${find}${lock}${lock}out: mov %r0, 0`;
   assert.throws(() => inVm(sample(text, { maps })), /takes a lock that it holds already/);

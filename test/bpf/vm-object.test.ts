@@ -273,6 +273,9 @@ test('tail calls go on in another program, 33 times at most, and fall through el
   assert.equal(object.programs.loops.run({ packet }).action, 5);
   assert.deepEqual(object.variables.runs.value, Uint8Array.of(34, 0, 0, 0, 0, 0, 0, 0));
   assert.equal(object.programs.missing.run({ packet }).action, 5);
+  object.maps.jumps.refer(Uint8Array.of(1, 0, 0, 0), object.programs.loops);
+  object.programs.missing.run({ packet });
+  assert.equal((object.variables.runs.value as Uint8Array)[0], 34 + 33, 'the call that begins counts, too');
 });
 
 test('what a program had done with a packet is recorded', () => {

@@ -1,7 +1,8 @@
 /**
  * Room `bpf`: what a capture consists of, whatever its file format.
  *
- * A newcomer would get wrong: a frame may be shorter than what was on the wire (a snapshot length); `length` tells what it was.
+ * A newcomer would get wrong: a frame may be shorter than what was on the wire (a snapshot length); `length` tells what
+ * it was.
  */
 
 /** LINKTYPE_ETHERNET (the registry at tcpdump.org). */

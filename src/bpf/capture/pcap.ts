@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: captures as tcpdump and Wireshark write and read them: the classic format (pcap, draft-ietf-opsawg-pcap: a header
- * of 24 bytes, then records) here, the newer one (pcapng) beside.
+ * Room `bpf`: captures as tcpdump and Wireshark write and read them: the classic format (pcap, draft-ietf-opsawg-pcap:
+ * a header of 24 bytes, then records) here, the newer one (pcapng) beside.
  *
- * A newcomer would get wrong: the byte order is the writing machine's, and the magic number also says whether times count microseconds or
- * nanoseconds.
+ * A newcomer would get wrong: the byte order is the writing machine's, and the magic number also says whether times
+ * count microseconds or nanoseconds.
  */
 import { CaptureError, type Frame } from './frame.ts';
 import { commonLinkType, readPcapng, SECTION_HEADER } from './pcapng.ts';

@@ -1,6 +1,7 @@
 /**
- * Room `bpf`: the newer capture format, pcapng (draft-ietf-opsawg-pcapng): blocks of a type and a length. Read are sections, interfaces and
- * packets (enhanced and simple); other blocks are passed over, as the format wants it. Written is one section with one interface.
+ * Room `bpf`: the newer capture format, pcapng (draft-ietf-opsawg-pcapng): blocks of a type and a length. Read are
+ * sections, interfaces and packets (enhanced and simple); other blocks are passed over, as the format wants it. Written
+ * is one section with one interface.
  *
  * A newcomer would get wrong: byte order may change with each section, and the unit of time with each interface.
  */

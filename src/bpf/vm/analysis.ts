@@ -1,9 +1,10 @@
 /**
- * Room `bpf`: what can be said of a program's registers before it runs: which surely hold something at each slot, and which may hold a
- * pointer that was not compared with null. What is sure needs no check when the program runs, which is most of what a compiler makes.
+ * Room `bpf`: what can be said of a program's registers before it runs: which surely hold something at each slot, and
+ * which may hold a pointer that was not compared with null. What is sure needs no check when the program runs, which is
+ * most of what a compiler makes.
  *
- * A newcomer would get wrong: this decides nothing. Where it is not sure, the machine looks while it runs, instruction by instruction, so
- * that a program is stopped at the same place either way.
+ * A newcomer would get wrong: this decides nothing. Where it is not sure, the machine looks while it runs, instruction
+ * by instruction, so that a program is stopped at the same place either way.
  */
 
 import { BPF_PSEUDO_FUNC } from '../../kernel/bpf-abi.ts';

@@ -1,6 +1,6 @@
 /**
- * Room `bpf`: the VM's rarer arithmetic (RFC 9669 sections 4.1 and 4.2): negation, division, moves with a sign, byte order. The others are
- * in `steps-arithmetic.ts`.
+ * Room `bpf`: the VM's rarer arithmetic (RFC 9669 sections 4.1 and 4.2): negation, division, moves with a sign, byte
+ * order. The others are in `steps-arithmetic.ts`.
  *
  * A newcomer would get wrong: `le16` is no empty operation on a little-endian machine: it cuts the value to 16 bits.
  */

@@ -1,8 +1,9 @@
 /**
- * Room `bpf`: maps without keys for the VM: queues, stacks, bloom filters, and the buffers by which programs send to user space.
+ * Room `bpf`: maps without keys for the VM: queues, stacks, bloom filters, and the buffers by which programs send to
+ * user space.
  *
- * A newcomer would get wrong: a buffer's records do not wait in it for a reader to ask the kernel. They are given to the test at once, or
- * kept until it drains them; its size only bounds how many bytes may wait.
+ * A newcomer would get wrong: a buffer's records do not wait in it for a reader to ask the kernel. They are given to
+ * the test at once, or kept until it drains them; its size only bounds how many bytes may wait.
  */
 import { BPF_ANY, BPF_EXIST } from '../../kernel/bpf-abi.ts';
 import { BPF_RINGBUF_HDR_SZ } from '../../kernel/bpf-attributes.ts';

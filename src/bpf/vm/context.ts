@@ -1,6 +1,7 @@
 /**
- * Room `bpf`: a program's context in the VM: a struct of the kernel's UAPI that is not what lies in the kernel's memory. Some fields give
- * pointers, few may be written, as the verifier rewrites accesses to them (convert_ctx_accesses).
+ * Room `bpf`: a program's context in the VM: a struct of the kernel's UAPI that is not what lies in the kernel's
+ * memory. Some fields give pointers, few may be written, as the verifier rewrites accesses to them
+ * (convert_ctx_accesses).
  *
  * A newcomer would get wrong: `xdp_md.data` has 32 bits and its load gives a pointer of 64.
  */

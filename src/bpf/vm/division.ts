@@ -1,6 +1,6 @@
 /**
- * Room `bpf`: 64-bit division and remainder on two 32-bit words (RFC 9669 section 4.1). Division by 0 gives 0; a remainder by 0
- * leaves the dividend; the least number divided by -1 is itself. Signed division rounds towards zero.
+ * Room `bpf`: 64-bit division and remainder on two 32-bit words (RFC 9669 section 4.1). Division by 0 gives 0; a
+ * remainder by 0 leaves the dividend; the least number divided by -1 is itself. Signed division rounds towards zero.
  */
 
 /** Numbers below it are exact as doubles, and so are quotient and remainder of two of them. */

@@ -1,8 +1,9 @@
 /**
- * Room `bpf`: what a program of an object runs in: its context, its packet, memory of the kernel's that a test gives, and what the program
- * did to the world (redirections, sockets it chose, options it set), kept for the test to see.
+ * Room `bpf`: what a program of an object runs in: its context, its packet, memory of the kernel's that a test gives,
+ * and what the program did to the world (redirections, sockets it chose, options it set), kept for the test to see.
  *
- * A newcomer would get wrong: all of it is of the current run. The machine and the maps stay, this is cleared before each run.
+ * A newcomer would get wrong: all of it is of the current run. The machine and the maps stay, this is cleared before
+ * each run.
  */
 import type { VmRingBuffer } from './buffers.ts';
 import { Violation } from './fault.ts';

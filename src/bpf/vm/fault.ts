@@ -1,6 +1,6 @@
 /**
- * Room `bpf`: what a program did that it must not, by instruction and source line, in words like the verifier's. Off the hot path:
- * a fault ends the run.
+ * Room `bpf`: what a program did that it must not, by instruction and source line, in words like the verifier's. Off
+ * the hot path: a fault ends the run.
  */
 import { disassembleOne } from '../disassembler.ts';
 import type { Instruction } from '../instructions.ts';

@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: the VM's call frames: each function's 512 bytes of stack, the registers it must find again when a call returns, and
- * which registers hold something.
+ * Room `bpf`: the VM's call frames: each function's 512 bytes of stack, the registers it must find again when a call
+ * returns, and which registers hold something.
  *
- * A newcomer would get wrong: a frame is not cleared when it is entered; instead the machine knows which of its bytes were
- * written. What a function finds on its stack before it writes is what an earlier one left, in the kernel as here.
+ * A newcomer would get wrong: a frame is not cleared when it is entered; instead the machine knows which of its bytes
+ * were written. What a function finds on its stack before it writes is what an earlier one left, in the kernel as here.
  */
 import { FRAME_POINTER } from '../instructions.ts';
 import { Violation } from './fault.ts';
@@ -22,7 +22,7 @@ const SAVED_MASK = 0b1111000000;
 const DONE = -1;
 
 export class Frames {
-  /** Registers that hold something, and those whose pointer may be null, as bits. The machine's loop has copies of its own. */
+  /** Registers that hold something, as bits, where they are followed while the program runs, and those whose pointer may be null. */
   set = 0;
   marks = 0;
   /** Whether it is known which bytes were written. */

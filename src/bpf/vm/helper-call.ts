@@ -1,6 +1,6 @@
 /**
- * Room `bpf`: what a helper of the VM sees of the program that calls it: its arguments as numbers, memory and maps, and the place
- * for the result. One object serves every call of a machine.
+ * Room `bpf`: what a helper of the VM sees of the program that calls it: its arguments as numbers, memory and maps, and
+ * the place for the result. One object serves every call of a machine.
  */
 import type { VmStorage } from './buffers.ts';
 import { Violation } from './fault.ts';

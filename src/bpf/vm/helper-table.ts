@@ -1,7 +1,8 @@
 /**
  * Room `bpf`: how helpers of the VM are written down: by the kernel's name, from which their number comes.
  *
- * A newcomer would get wrong: the count is of the arguments that the helper reads; registers beyond it need not hold anything.
+ * A newcomer would get wrong: the count is of the arguments that the helper reads; registers beyond it need not hold
+ * anything.
  */
 import { HELPERS, type HelperName } from '../../kernel/bpf-helpers.ts';
 import type { Helper, HelperCall } from './helper-call.ts';

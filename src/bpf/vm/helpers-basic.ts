@@ -1,8 +1,9 @@
 /**
- * Room `bpf`: the VM's helpers that ask for time, chance, the CPU and the current task, and those that compare, copy and lock memory.
+ * Room `bpf`: the VM's helpers that ask for time, chance, the CPU and the current task, and those that compare, copy
+ * and lock memory.
  *
- * A newcomer would get wrong: a lock is taken by one program alone here, so that taking it can only fail in one way: it is held already.
- * The kernel's verifier refuses that; here it is a fault.
+ * A newcomer would get wrong: a lock is taken by one program alone here, so that taking it can only fail in one way: it
+ * is held already. The kernel's verifier refuses that; here it is a fault.
  */
 import { ERRNO } from '../../kernel/errno.ts';
 import { checksumDifference } from './checksum.ts';

@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: the VM's helpers that send records to user space: ring buffers and perf event arrays.
  *
- * A newcomer would get wrong: a reserved record must be submitted or discarded before the program ends; else the verifier refuses the
- * program, and so does the VM.
+ * A newcomer would get wrong: a reserved record must be submitted or discarded before the program ends; else the
+ * verifier refuses the program, and so does the VM.
  */
 import { ERRNO } from '../../kernel/errno.ts';
 import { VmRingBuffer } from './buffers.ts';

@@ -1,8 +1,9 @@
 /**
- * Room `bpf`: the VM's helpers for dynptrs: memory whose size is only known at run time, reached through a handle of 16 bytes on the stack.
+ * Room `bpf`: the VM's helpers for dynptrs: memory whose size is only known at run time, reached through a handle of 16
+ * bytes on the stack.
  *
- * A newcomer would get wrong: the handle's bytes mean nothing to the program. Here they hold an address and a size, and a mark by which a
- * handle that was never made, or was given back, is told.
+ * A newcomer would get wrong: the handle's bytes mean nothing to the program. Here they hold an address and a size, and
+ * a mark by which a handle that was never made, or was given back, is told.
  */
 import { ERRNO } from '../../kernel/errno.ts';
 import { VmRingBuffer } from './buffers.ts';

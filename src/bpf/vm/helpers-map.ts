@@ -1,5 +1,6 @@
 /**
- * Room `bpf`: the VM's helpers for maps: look-ups, updates, deletion, walking, queues, and functions that are called for each element.
+ * Room `bpf`: the VM's helpers for maps: look-ups, updates, deletion, walking, queues, and functions that are called
+ * for each element.
  */
 import { BPF_EXIST } from '../../kernel/bpf-abi.ts';
 import { ERRNO } from '../../kernel/errno.ts';

@@ -1,7 +1,9 @@
 /**
- * Room `bpf`: the VM's helpers that send a packet, a connection or the program itself elsewhere. Where to is recorded; the test sees it.
+ * Room `bpf`: the VM's helpers that send a packet, a connection or the program itself elsewhere. Where to is recorded;
+ * the test sees it.
  *
- * A newcomer would get wrong: what they return is the verdict that the program should return, and it differs by program type.
+ * A newcomer would get wrong: what they return is the verdict that the program should return, and it differs by program
+ * type.
  */
 import { XDP_ABORTED, XDP_REDIRECT } from '../../kernel/bpf-abi.ts';
 import { ERRNO } from '../../kernel/errno.ts';

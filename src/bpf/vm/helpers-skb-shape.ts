@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: the VM's helpers that change the shape of an sk_buff's packet: its ends, room for headers, VLAN tags (net/core/filter.c,
- * net/core/skbuff.c).
+ * Room `bpf`: the VM's helpers that change the shape of an sk_buff's packet: its ends, room for headers, VLAN tags
+ * (net/core/filter.c, net/core/skbuff.c).
  *
- * A newcomer would get wrong: an sk_buff's outermost VLAN tag lies beside the packet (vlan_tci), not in it. Pushing a second one moves the first
- * into the packet, and popping one moves the next out of it.
+ * A newcomer would get wrong: an sk_buff's outermost VLAN tag lies beside the packet (vlan_tci), not in it. Pushing a
+ * second one moves the first into the packet, and popping one moves the next out of it.
  */
 import { ERRNO } from '../../kernel/errno.ts';
 import type { Environment } from './environment.ts';

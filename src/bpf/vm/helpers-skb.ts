@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: the VM's helpers of programs that see an sk_buff: bytes by offset, checksums, and changes of the packet's shape
- * (net/core/filter.c).
+ * Room `bpf`: the VM's helpers of programs that see an sk_buff: bytes by offset, checksums, and changes of the packet's
+ * shape (net/core/filter.c).
  *
- * A newcomer would get wrong: every helper that may change the packet makes the program's pointers into it worthless, also where it
- * failed or changed only bytes (bpf_helper_changes_pkt_data).
+ * A newcomer would get wrong: every helper that may change the packet makes the program's pointers into it worthless,
+ * also where it failed or changed only bytes (bpf_helper_changes_pkt_data).
  */
 import { ERRNO } from '../../kernel/errno.ts';
 import type { Environment } from './environment.ts';

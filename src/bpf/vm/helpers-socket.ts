@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: the VM's helpers for sockets and connections: looking up, choosing, options, storage, SYN cookies, routes, and those of
- * sockops, sk_msg and sysctl programs.
+ * Room `bpf`: the VM's helpers for sockets and connections: looking up, choosing, options, storage, SYN cookies,
+ * routes, and those of sockops, sk_msg and sysctl programs.
  *
- * A newcomer would get wrong: a socket here is the memory of its struct bpf_sock, which the test gives (`World.socket`). What was looked up
- * must be released before the program ends, as the verifier demands.
+ * A newcomer would get wrong: a socket here is the memory of its struct bpf_sock, which the test gives
+ * (`World.socket`). What was looked up must be released before the program ends, as the verifier demands.
  */
 import { ERRNO } from '../../kernel/errno.ts';
 import { VmStorage } from './buffers.ts';

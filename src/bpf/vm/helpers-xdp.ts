@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: the VM's helpers of XDP programs: moving a packet's ends, and reading and writing it by offset.
  *
- * A newcomer would get wrong: the bounds are the kernel's (net/core/filter.c): a struct xdp_frame stays free at the frame's beginning,
- * and an Ethernet header's length stays of the packet.
+ * A newcomer would get wrong: the bounds are the kernel's (net/core/filter.c): a struct xdp_frame stays free at the
+ * frame's beginning, and an Ethernet header's length stays of the packet.
  */
 import { ERRNO } from '../../kernel/errno.ts';
 import type { Environment } from './environment.ts';

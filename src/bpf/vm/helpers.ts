@@ -1,6 +1,6 @@
 /**
- * Room `bpf`: helpers that every kind of program has (bpf-helpers(7)), for the VM. Each does to maps and memory what the kernel's
- * does; time, chance and the CPU are what a test says they are.
+ * Room `bpf`: helpers that every kind of program has (bpf-helpers(7)), for the VM. Each does to maps and memory what
+ * the kernel's does; time, chance and the CPU are what a test says they are.
  *
  * A newcomer would get wrong: a helper's name here is the kernel's without bpf_, and its number comes from the name.
  */

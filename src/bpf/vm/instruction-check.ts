@@ -1,7 +1,9 @@
 /**
- * Room `bpf`: what can be said of one instruction without running it: whether it is one, and which registers it reads and writes.
+ * Room `bpf`: what can be said of one instruction without running it: whether it is one, and which registers it reads
+ * and writes.
  *
- * A newcomer would get wrong: a call's arguments are not among the registers it reads: how many there are depends on who is called.
+ * A newcomer would get wrong: a call's arguments are not among the registers it reads: how many there are depends on
+ * who is called.
  */
 import * as abi from '../../kernel/bpf-abi.ts';
 import { FRAME_POINTER, type Instruction, REGISTERS, WIDE_LOAD } from '../instructions.ts';

@@ -1,5 +1,6 @@
 /**
- * Room `bpf`: puts addresses into a prepared program: of maps, of values and of functions; and sees that every helper is there.
+ * Room `bpf`: puts addresses into a prepared program: of maps, of values and of functions; and sees that every helper
+ * is there.
  */
 import * as abi from '../../kernel/bpf-abi.ts';
 import { WIDE_LOAD } from '../instructions.ts';

@@ -1,10 +1,11 @@
 /**
- * Room `bpf`: the VM: runs a program in this process, without privilege, by RFC 9669's rules, and stops it where the kernel's
- * verifier would have refused it.
+ * Room `bpf`: the VM: runs a program in this process, without privilege, by RFC 9669's rules, and stops it where the
+ * kernel's verifier would have refused it.
  *
- * A newcomer would get wrong: the VM sees one path, the verifier all. A program that runs here on every input a test has may
- * still be refused by the kernel; what is reported here is surely wrong. A value whose pointer `map_lookup_elem` returned counts
- * as "may be null" until the program compares it with 0, also when it was found; the mark is lost when it goes through memory.
+ * A newcomer would get wrong: the VM sees one path, the verifier all. A program that runs here on every input a test
+ * has may still be refused by the kernel; what is reported here is surely wrong. A value whose pointer
+ * `map_lookup_elem` returned counts as "may be null" until the program compares it with 0, also when it was found; the
+ * mark is lost when it goes through memory.
  */
 import * as abi from '../../kernel/bpf-abi.ts';
 import { FRAME_POINTER, type Instruction } from '../instructions.ts';

@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: how the VM's maps find the slot of a key: by number, by hash, by the longest prefix. Slots are numbers from 0 to
- * maxEntries - 1; the map keeps a value for each.
+ * Room `bpf`: how the VM's maps find the slot of a key: by number, by hash, by the longest prefix. Slots are numbers
+ * from 0 to maxEntries - 1; the map keeps a value for each.
  *
- * A newcomer would get wrong: keys are read where they lie, `at` bytes into some memory, so that a look-up by a program allocates
- * nothing.
+ * A newcomer would get wrong: keys are read where they lie, `at` bytes into some memory, so that a look-up by a program
+ * allocates nothing.
  */
 import { BPF_ANY, BPF_EXIST, BPF_NOEXIST } from '../../kernel/bpf-abi.ts';
 import { ERRNO } from '../../kernel/errno.ts';

@@ -1,10 +1,11 @@
 /**
- * Room `bpf`: maps with keys for the VM: arrays, hashes, their per-CPU and LRU forms, the longest-prefix trie, and the maps whose
- * elements are things of the kernel's (programs, maps, devices, sockets). They hold their values in one block, so that a pointer to a
- * value stays right as long as the map lives, as in the kernel.
+ * Room `bpf`: maps with keys for the VM: arrays, hashes, their per-CPU and LRU forms, the longest-prefix trie, and the
+ * maps whose elements are things of the kernel's (programs, maps, devices, sockets). They hold their values in one
+ * block, so that a pointer to a value stays right as long as the map lives, as in the kernel.
  *
- * A newcomer would get wrong: a deleted value's memory is not cleared; a program that still holds its pointer may read on (in the
- * kernel until the end of its RCU section). And an array's elements are always there: they cannot be deleted.
+ * A newcomer would get wrong: a deleted value's memory is not cleared; a program that still holds its pointer may read
+ * on (in the kernel until the end of its RCU section). And an array's elements are always there: they cannot be
+ * deleted.
  */
 import { BPF_ANY } from '../../kernel/bpf-abi.ts';
 import { BPF_F_RDONLY_PROG } from '../../kernel/bpf-attributes.ts';

@@ -1,11 +1,12 @@
 /**
- * Room `bpf`: the VM's address space. Memory is a set of regions (a stack frame, a packet, one map value); a pointer's high word
- * says which, its low word where. So pointers are plain 64-bit numbers to the program, and an access outside of its region is
- * seen even where another region would follow in real memory.
+ * Room `bpf`: the VM's address space. Memory is a set of regions (a stack frame, a packet, one map value); a pointer's
+ * high word says which, its low word where. So pointers are plain 64-bit numbers to the program, and an access outside
+ * of its region is seen even where another region would follow in real memory.
  *
- * A newcomer would get wrong: a region's first byte is at REGION_START, not at 0, so that a pointer moved a little before its
- * region still carries the region's number, as `packet - 2` may be computed and only not be read. And of a packet only as much may
- * be accessed as the program has compared with data_end: `length` grows with what it has shown, `size` is what there is.
+ * A newcomer would get wrong: a region's first byte is at REGION_START, not at 0, so that a pointer moved a little
+ * before its region still carries the region's number, as `packet - 2` may be computed and only not be read. And of a
+ * packet only as much may be accessed as the program has compared with data_end: `length` grows with what it has shown,
+ * `size` is what there is.
  */
 import { Violation } from './fault.ts';
 

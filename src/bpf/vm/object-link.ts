@@ -1,6 +1,7 @@
 /**
- * Room `bpf`: an object's functions as one program of the VM: behind each other, calls and callbacks among them resolved, maps and data by
- * number. Programs that tail call each other are then in the same code, and a place in it leads back to its source line.
+ * Room `bpf`: an object's functions as one program of the VM: behind each other, calls and callbacks among them
+ * resolved, maps and data by number. Programs that tail call each other are then in the same code, and a place in it
+ * leads back to its source line.
  *
  * A newcomer would get wrong: indices in an object count instructions, everything the machine knows counts slots.
  */

@@ -1,7 +1,8 @@
 /**
  * Room `bpf`: one program of an object in the VM: what it is run with, and what it leaves behind.
  *
- * A newcomer would get wrong: `action` is the low 32 bits, signed, as the kernel takes a verdict; all 64 are in `value`.
+ * A newcomer would get wrong: `action` is the low 32 bits, signed, as the kernel takes a verdict; all 64 are in
+ * `value`.
  */
 import type { FunctionSpec, ProgramKind } from '../object/spec.ts';
 import type { Effect, Environment, SysctlInput } from './environment.ts';
@@ -88,7 +89,8 @@ export class VmProgram {
   readonly name: string;
   readonly kind: ProgramKind;
   readonly #environment: Environment;
-  readonly #entry: number;
+  /** Where it begins in the object's code; by it a prog array knows the program. */
+  readonly slot: number;
   readonly #isChecked: boolean;
   #context: StructContext | null = null;
   #packet: Packet | null = null;
@@ -98,7 +100,7 @@ export class VmProgram {
     this.name = spec.name;
     this.kind = spec.kind;
     this.#environment = environment;
-    this.#entry = entry;
+    this.slot = entry;
     this.#isChecked = isChecked;
   }
 
@@ -112,7 +114,7 @@ export class VmProgram {
     environment.begin(this.kind.type, region, packet, struct);
     environment.sysctl = input.sysctl ?? null;
     try {
-      machine.start([region.address()], this.#entry);
+      machine.start([region.address()], this.slot);
       const problem = this.#problemAtEnd();
       if (problem !== null) throw machine.faultAtEnd(problem);
       return this.#result(input, region, struct, packet);
@@ -131,7 +133,7 @@ export class VmProgram {
     const struct = this.#giveContext({ packet }, found);
     if (struct === null) throw new TypeError(`${this.name} is no program for packets`);
     environment.begin(this.kind.type, struct.region, found, struct);
-    environment.machine.start(struct.arguments, this.#entry);
+    environment.machine.start(struct.arguments, this.slot);
     return environment.machine.file[0];
   }
 

@@ -1,9 +1,9 @@
 /**
- * Room `bpf`: a whole object in the VM: its maps, its variables, its programs, to be run in this process without privilege, on any
- * platform. What the loader is to the kernel, this is to tests.
+ * Room `bpf`: a whole object in the VM: its maps, its variables, its programs, to be run in this process without
+ * privilege, on any platform. What the loader is to the kernel, this is to tests.
  *
- * A newcomer would get wrong: kernel structs have the offsets of whoever compiled the object: there is no kernel here to relocate them to.
- * Memory of the kernel's that a test gives is laid out likewise.
+ * A newcomer would get wrong: kernel structs have the offsets of whoever compiled the object: there is no kernel here
+ * to relocate them to. Memory of the kernel's that a test gives is laid out likewise.
  */
 import { HELPERS } from '../../kernel/bpf-helpers.ts';
 import type { ObjectSpec } from '../object/spec.ts';

@@ -1,9 +1,10 @@
 /**
- * Room `bpf`: what a program has shown of a packet's length. The verifier lets a program access a packet only as far as it has compared a
- * pointer with data_end (find_good_pkt_pointers in kernel/bpf/verifier.c); the VM keeps the same account for the path it runs.
+ * Room `bpf`: what a program has shown of a packet's length. The verifier lets a program access a packet only as far as
+ * it has compared a pointer with data_end (find_good_pkt_pointers in kernel/bpf/verifier.c); the VM keeps the same
+ * account for the path it runs.
  *
- * A newcomer would get wrong: an access within the packet is still a fault where the comparison is missing. The next packet may be
- * shorter, and the verifier would not have let the program in.
+ * A newcomer would get wrong: an access within the packet is still a fault where the comparison is missing. The next
+ * packet may be shorter, and the verifier would not have let the program in.
  */
 import { type AddressSpace, REGION_HIGH, REGION_START } from './memory.ts';
 

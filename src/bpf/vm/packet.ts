@@ -1,8 +1,9 @@
 /**
  * Room `bpf`: a packet in the VM: bytes in a frame with room before and behind, whose ends helpers may move.
  *
- * A newcomer would get wrong: when an end moves, every pointer into the packet that was loaded before is worthless, though the bytes
- * are still there. The verifier refuses its use; here the packet becomes another region, and the old one is gone.
+ * A newcomer would get wrong: when an end moves, every pointer into the packet that was loaded before is worthless,
+ * though the bytes are still there. The verifier refuses its use; here the packet becomes another region, and the old
+ * one is gone.
  */
 import type { Machine } from './machine.ts';
 import { REGION_HIGH, REGION_START, type Region } from './memory.ts';

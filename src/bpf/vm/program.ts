@@ -1,10 +1,11 @@
 /**
- * Room `bpf`: a program prepared for the VM: its instructions spread over a typed array, eight words a slot, and everything that
- * can be judged without running it judged, as the kernel does before it verifies.
+ * Room `bpf`: a program prepared for the VM: its instructions spread over a typed array, eight words a slot, and
+ * everything that can be judged without running it judged, as the kernel does before it verifies.
  *
- * A newcomer would get wrong: what runs is a simpler machine than RFC 9669's. An immediate is a register behind the eleven that is
- * never written, and of the comparisons only equal, less (signed, unsigned) and "bits in common" are left: the others are these
- * with their operands or their two outcomes exchanged. So each step is one case, and the loop that executes them stays short.
+ * A newcomer would get wrong: what runs is a simpler machine than RFC 9669's. An immediate is a register behind the
+ * eleven that is never written, and of the comparisons only equal, less (signed, unsigned) and "bits in common" are
+ * left: the others are these with their operands or their two outcomes exchanged. So each step is one case, and the
+ * loop that executes them stays short.
  */
 import * as abi from '../../kernel/bpf-abi.ts';
 import { type Instruction, slotsOf } from '../instructions.ts';

@@ -1,10 +1,11 @@
 /**
- * Room `bpf`: contexts of programs in the VM from objects of fields, and back: which struct a program type gets, what its fields are to
- * begin with, and what a program may do with them (the library's description of them, which the compiler uses too).
+ * Room `bpf`: contexts of programs in the VM from objects of fields, and back: which struct a program type gets, what
+ * its fields are to begin with, and what a program may do with them (the library's description of them, which the
+ * compiler uses too).
  *
- * A newcomer would get wrong: as with BPF_PROG_TEST_RUN, a packet is always given from its Ethernet header on, and a program above the link
- * layer (cgroup skb, socket filter) sees it from the network header on. In the result those first bytes are zeroes then, as the
- * kernel's are.
+ * A newcomer would get wrong: as with BPF_PROG_TEST_RUN, a packet is always given from its Ethernet header on, and a
+ * program above the link layer (cgroup skb, socket filter) sees it from the network header on. In the result those
+ * first bytes are zeroes then, as the kernel's are.
  */
 import * as messages from '../library/contexts/messages.ts';
 import * as packets from '../library/contexts/packets.ts';

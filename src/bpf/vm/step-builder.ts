@@ -1,9 +1,10 @@
 /**
- * Room `bpf`: makes of each slot of a program the function that executes it. Which places it reads, whether it must look for pointers that
- * were not tested or registers that hold nothing: all of that is settled here, once, so that what runs is short.
+ * Room `bpf`: makes of each slot of a program the function that executes it. Which places it reads, whether it must
+ * look for pointers that were not tested or registers that hold nothing: all of that is settled here, once, so that
+ * what runs is short.
  *
- * A newcomer would get wrong: calls, returns and rare instructions are no functions of their own. Their step only says that the machine is to
- * do them (a number below DONE), because they change more than registers.
+ * A newcomer would get wrong: calls, returns and rare instructions are no functions of their own. Their step only says
+ * that the machine is to do them (a number below DONE), because they change more than registers.
  */
 import { FRAME_POINTER, REGISTERS } from '../instructions.ts';
 import type { Analysis } from './analysis.ts';

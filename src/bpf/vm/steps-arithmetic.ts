@@ -1,10 +1,10 @@
 /**
- * Room `bpf`: the VM's arithmetic as steps (RFC 9669 sections 4.1 and 4.2): functions that act on two places of the register file. A register
- * is two 32-bit words side by side, because every step of 64-bit arithmetic on them is exact in JavaScript's numbers, and BigInt would
- * allocate at each.
+ * Room `bpf`: the VM's arithmetic as steps (RFC 9669 sections 4.1 and 4.2): functions that act on two places of the
+ * register file. A register is two 32-bit words side by side, because every step of 64-bit arithmetic on them is exact
+ * in JavaScript's numbers, and BigInt would allocate at each.
  *
- * A newcomer would get wrong: what a 32-bit operation does to the upper half: it clears it, also where the operation changes
- * nothing. And `>>> 0` is needed wherever a word is compared or carried as unsigned.
+ * A newcomer would get wrong: what a 32-bit operation does to the upper half: it clears it, also where the operation
+ * changes nothing. And `>>> 0` is needed wherever a word is compared or carried as unsigned.
  */
 import { STEP } from './steps.ts';
 

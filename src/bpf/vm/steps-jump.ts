@@ -1,7 +1,8 @@
 /**
  * Room `bpf`: the VM's jumps as steps (RFC 9669 section 4.3) on values of two words. `then` and `otherwise` are slots.
  *
- * A newcomer would get wrong: signed and unsigned 64-bit comparisons differ in the high word only; low words are always unsigned.
+ * A newcomer would get wrong: signed and unsigned 64-bit comparisons differ in the high word only; low words are always
+ * unsigned.
  */
 import { STEP } from './steps.ts';
 import type { Step } from './steps-arithmetic.ts';

@@ -1,6 +1,6 @@
 /**
- * Room `bpf`: the format of bpf_trace_printk and bpf_snprintf (bpf_bprintf_prepare in kernel/trace): %d %i %u %x %o with l or ll
- * (and h, hh), %p, %pK, %px, %pI4, %pI6, %s, %c, %%, a width and zeros before, - for the left.
+ * Room `bpf`: the format of bpf_trace_printk and bpf_snprintf (bpf_bprintf_prepare in kernel/trace): %d %i %u %x %o
+ * with l or ll (and h, hh), %p, %pK, %px, %pI4, %pI6, %s, %c, %%, a width and zeros before, - for the left.
  *
  * A newcomer would get wrong: without l a number is 32 bits wide, whatever the register holds.
  */
@@ -52,7 +52,10 @@ function convert(source: FormatSource, value: bigint, length: string, conversion
   }
 }
 
-/** The text with a character for each byte, or null where the kernel answers EINVAL: an unknown conversion, or more than there are values. */
+/**
+ * The text with a character for each byte, or null where the kernel answers EINVAL: an unknown conversion, or more than there are
+ * values.
+ */
 export function formatText(format: string, source: FormatSource): string | null {
   let isValid = true;
   const pattern = /%(?:%|(-?)(0?)(\d*)(l{0,2}|h{0,2})(p[Ii][46]|p[Kx]|[diuoxXpsc])|(.?))/gs;

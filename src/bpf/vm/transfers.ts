@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: the VM's loads, stores and atomic operations (RFC 9669 section 5) on registers of two words.
  *
- * A newcomer would get wrong: a load shorter than 64 bits clears the rest of the register, and so does what a 32-bit atomic
- * operation fetches. Memory is little-endian on every machine the VM runs on, as the DataView calls say.
+ * A newcomer would get wrong: a load shorter than 64 bits clears the rest of the register, and so does what a 32-bit
+ * atomic operation fetches. Memory is little-endian on every machine the VM runs on, as the DataView calls say.
  */
 import {
   BPF_ADD,

@@ -1,8 +1,9 @@
 /**
- * Room `bpf`: the VM's maps as a test uses them: keys and values are JavaScript's values, through the types that the object declares.
+ * Room `bpf`: the VM's maps as a test uses them: keys and values are JavaScript's values, through the types that the
+ * object declares.
  *
- * A newcomer would get wrong: without types (an object without BTF) keys and values are bytes. For the bytes that a program sees, whatever
- * the types, there is `map`.
+ * A newcomer would get wrong: without types (an object without BTF) keys and values are bytes. For the bytes that a
+ * program sees, whatever the types, there is `map`.
  */
 import { type Codec, codecFor } from '../loader/codec.ts';
 import type { MapSpec } from '../object/spec.ts';
@@ -66,7 +67,7 @@ export class VmObjectMap<Key = unknown, Value = unknown> {
     return this.#keyed().delete(this.#encode(this.#key, key)) === 0;
   }
 
-  /** Lets a key stand for a thing: another map of maps, a socket. Programs of a prog array are given as `object.programs` names. */
+  /** Lets a key stand for a thing: a map, a program of the same object, a socket (its memory). */
   refer(key: Key, reference: unknown): void {
     const target = reference instanceof VmObjectMap ? reference.map : reference;
     check(this.#keyed().setReference(this.#encode(this.#key, key), target), this.name, 'an update');

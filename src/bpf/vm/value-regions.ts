@@ -1,7 +1,7 @@
 /**
- * Room `bpf`: the regions of maps in a machine's address space: one for the map itself, which only helpers look behind, and one
- * for each value that the program has got a pointer to. They are made when first asked for and stay, as values do. Also the addresses
- * of functions, which helpers call.
+ * Room `bpf`: the regions of maps in a machine's address space: one for the map itself, which only helpers look behind,
+ * and one for each value that the program has got a pointer to. They are made when first asked for and stay, as values
+ * do. Also the addresses of functions, which helpers call.
  */
 import type { VmBuffer, VmStorage } from './buffers.ts';
 import type { VmMap } from './maps.ts';

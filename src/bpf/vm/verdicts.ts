@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: what programs may return, where their type says so (check_return_code in kernel/bpf/verifier.c).
  *
- * A newcomer would get wrong: a program that may return anything, as at XDP or tc, is not in here; what a number it returns means is its
- * hook's business.
+ * A newcomer would get wrong: a program that may return anything, as at XDP or tc, is not in here; what a number it
+ * returns means is its hook's business.
  */
 import type { ProgramKind } from '../object/spec.ts';
 

@@ -1,8 +1,9 @@
 /**
- * Room `bpf`: what the VM's helpers ask of the world: time, chance, the CPU, the current task, routes and sockets. Each part may be
- * given, so that a test decides; what is not given is the process's own or nothing.
+ * Room `bpf`: what the VM's helpers ask of the world: time, chance, the CPU, the current task, routes and sockets. Each
+ * part may be given, so that a test decides; what is not given is the process's own or nothing.
  *
- * A newcomer would get wrong: everything is asked for when a program asks, so a test may change its answers between runs.
+ * A newcomer would get wrong: everything is asked for when a program asks, so a test may change its answers between
+ * runs.
  */
 
 /** What a program asks of the kernel's routing (struct bpf_fib_lookup), as bytes that the answer is written into. */

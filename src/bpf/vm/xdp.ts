@@ -1,8 +1,9 @@
 /**
- * Room `bpf`: XDP programs in the VM: a packet in, a verdict and the packet out, as BPF_PROG_TEST_RUN does it in the kernel.
+ * Room `bpf`: XDP programs in the VM: a packet in, a verdict and the packet out, as BPF_PROG_TEST_RUN does it in the
+ * kernel.
  *
- * A newcomer would get wrong: bpf_xdp_adjust_head and _tail move the packet's ends, and every pointer into the packet that was
- * loaded before is worthless afterwards. The verifier refuses its use; here the old region is gone.
+ * A newcomer would get wrong: bpf_xdp_adjust_head and _tail move the packet's ends, and every pointer into the packet
+ * that was loaded before is worthless afterwards. The verifier refuses its use; here the old region is gone.
  */
 import * as abi from '../../kernel/bpf-abi.ts';
 import { ERRNO } from '../../kernel/errno.ts';
