@@ -9,7 +9,8 @@ import type { IrFunction } from '../../src/bpf/compiler/ir.ts';
 import { optimise } from '../../src/bpf/compiler/passes/index.ts';
 import { createMap, type Instruction, loadProgram, loadWide, VmMap, XdpMachine } from '../../src/bpf/index.ts';
 import { BPF_PSEUDO_MAP_FD } from '../../src/kernel/bpf-abi.ts';
-import { buildProgram, RESULTS, type Statement, VALUES } from './bpf-program-generator.ts';
+import { buildProgram } from './bpf-program-generator.ts';
+import { RESULTS, type Statement, VALUES } from './bpf-program-statements.ts';
 import type { RandomSource } from './random.ts';
 
 const PACKET_BYTES = 64;

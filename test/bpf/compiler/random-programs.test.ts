@@ -11,7 +11,8 @@ import { optimise } from '../../../src/bpf/compiler/passes/index.ts';
 import { printFunction } from '../../../src/bpf/compiler/print.ts';
 import { kernelSkip } from '../../support/bpf.ts';
 import { drawPackets, optimised, runInVm, runInXdp } from '../../support/bpf-differential.ts';
-import { buildProgram, drawProgram, type Statement, smallerPrograms } from '../../support/bpf-program-generator.ts';
+import { buildProgram } from '../../support/bpf-program-generator.ts';
+import { drawProgram, type Statement, smallerPrograms } from '../../support/bpf-program-statements.ts';
 import { randomSource } from '../../support/random.ts';
 
 const programs = Number(process.env.MILLRACE_RANDOM_PROGRAMS ?? 200);
