@@ -72,8 +72,13 @@ test('a pinned link goes on without its handle and is opened again', { skip }, (
   }
   assert.equal(datagramArrives(), false);
   {
+    // As a new version of the program does it, when it takes over.
+    using passing = loadCounter(kind('xdp', { attachType: 'xdp' }), PASS);
     using again = openLink(path);
     assert.equal(again?.kind, 'xdp');
+    again.update(passing.program);
+    assert.equal(datagramArrives(2000), true);
+    assert.ok(passing.hits() > 0);
     again.detach();
   }
   assert.equal(datagramArrives(2000), true);
@@ -96,8 +101,12 @@ test('tcx programs run in their order, in both directions', { skip }, () => {
     assert.equal(counting.hits(), seen, 'the one behind a drop sees nothing');
     assert.equal(last.info().attachType, 'tcx_egress');
   });
-  using ingress = loadCounter(kind('sched_cls', { attachType: 'tcx_ingress' }), TC_ACT_SHOT);
-  using _link = pair.other.inside(() => ingress.program.attach({ interface: 'veth' }));
+  using ingress = loadCounter(kind('sched_cls'), TC_ACT_SHOT);
+  assert.throws(
+    () => ingress.program.attach({ interface: 'veth' }),
+    /is attached with direction: 'ingress' or 'egress'/,
+  );
+  using _link = pair.other.inside(() => ingress.program.attach({ interface: 'veth', direction: 'ingress' }));
   assert.equal(datagramArrives(), false);
   assert.ok(ingress.hits() > 0);
 });

@@ -16,6 +16,15 @@ import { functionOf, kind, mapOf, objectOf, sectionOf } from '../support/bpf-obj
 const skip = kernelSkip;
 const packet = new Uint8Array(64);
 
+test('a program of a section with a question mark is only loaded when it is asked for', { skip }, () => {
+  const optional = functionOf('optional', 'mov %r0, 2\nexit', { kind: kind('xdp', { section: '?xdp' }) });
+  const spec = objectOf({ functions: [optional] });
+  using without = loadObject(spec);
+  assert.deepEqual(Object.keys(without.programs), []);
+  using asked = loadObject(spec, { programs: ['optional'] });
+  assert.equal(asked.programs.optional.testRun({ data: packet }).result, 2);
+});
+
 /** Counts its runs in `seen`, answers `limit`. */
 const counting = objectOf({
   data: [
@@ -206,7 +215,7 @@ test('a refusal names the source line, the variable and what was known of it', {
       assert.ok(error instanceof VerifierError);
       assert.match(
         error.message,
-        /drop\.bpf\.ts:4:10: 1 byte at offset 8 of “ip” are used without a check .*; known: a place in the packet of which 0 bytes are checked/,
+        /drop\.bpf\.ts:4:10: 1 byte at offset 8 of “ip” are used without a check .*: a place in the packet of which 0 bytes/,
       );
       assert.equal(error.explanation.variable, 'ip');
       assert.match(error.log, /invalid access to packet/);

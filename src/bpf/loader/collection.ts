@@ -7,7 +7,7 @@
 import { closeDescriptor } from '../../kernel/socket.ts';
 import { forKernel } from '../object/btf/for-kernel.ts';
 import type { Btf } from '../object/btf/table.ts';
-import type { ObjectSpec } from '../object/spec.ts';
+import type { ObjectSpec, ProgramKind } from '../object/spec.ts';
 import { loadBtf } from './btf-load.ts';
 import { fillValues, loadMap, type ObjectMap } from './collection-maps.ts';
 import { loadObjectProgram, type ObjectProgram, type ProgramContext } from './collection-programs.ts';
@@ -94,6 +94,11 @@ function checkOptions(spec: ObjectSpec, options: LoadOptions): void {
   checkNames('variable', Object.keys(options.constants ?? {}), variables);
 }
 
+/** A question mark before a section's name means: only if it is asked for (libbpf's convention). */
+function isWanted(name: string, kind: ProgramKind, wanted: readonly string[] | undefined): boolean {
+  return wanted === undefined ? !kind.section.startsWith('?') : wanted.includes(name);
+}
+
 /** One load: what has been made so far, closed again unless all of it succeeds. */
 class Load {
   readonly #spec: ObjectSpec;
@@ -176,7 +181,7 @@ class Load {
     const wanted = this.#options.programs;
     for (const spec of this.#spec.functions) {
       const { name, kind } = spec;
-      if (kind === null || (wanted !== undefined && !wanted.includes(name))) continue;
+      if (kind === null || !isWanted(name, kind, wanted)) continue;
       const target = this.#options.targets?.[name] ?? kind.target;
       const program = loadObjectProgram(
         name,

@@ -5,6 +5,8 @@
  * before the kernel would say EINVAL.
  */
 import type { AttachTypeName } from '../../../kernel/bpf-names.ts';
+import { KernelError } from '../../../kernel/error.ts';
+import { atLeast, kernelVersion } from '../../../kernel/procfs.ts';
 import type { Holder } from '../codec.ts';
 import type { Program } from '../program.ts';
 import { attachCgroup } from './cgroup.ts';
@@ -41,8 +43,9 @@ export interface AttachTarget extends Order {
   readonly interface?: Interface;
   /** XDP. */
   readonly mode?: XdpMode;
-  /** tc: which way, where the program does not say. */
+  /** The hook, for programs that do not say: of cgroup and sk_skb types. For tc, `direction` is enough. */
   readonly attachType?: AttachTypeName;
+  readonly direction?: 'ingress' | 'egress';
   /** cgroup programs, sock_ops: a path, or a name below the hierarchy's root. */
   readonly cgroup?: string;
   /** sk_lookup, flow_dissector: the namespace's file; this thread's unless told. */
@@ -114,14 +117,28 @@ const toCgroup: Attach = (program, target) =>
     need(target.cgroup, program, "{ cgroup: 'name' }"),
   );
 
+/** tc programs that do not say which way themselves are told by `direction`. */
+function directed(program: Attachable, { attachType, direction }: AttachTarget): AttachTypeName {
+  const hook =
+    attachType ?? program.attachType ?? (direction === undefined ? undefined : (`tcx_${direction}` as const));
+  return need(hook, program, "direction: 'ingress' or 'egress'");
+}
+
 const toInterface: Attach = (program, target) => {
   if (target.filter !== undefined) return attachFilter(program, target.filter);
-  const hook = hookOf(program, target, "'tcx_ingress' or 'tcx_egress'");
+  const hook = directed(program, target);
   if (hook !== 'tcx_ingress' && hook !== 'tcx_egress' && hook !== 'netkit_primary' && hook !== 'netkit_peer') {
     throw new AttachError(`attachType is ${hook}: tcx_ingress, tcx_egress, netkit_primary and netkit_peer are allowed`);
   }
   const name = need(target.interface, program, "{ interface: 'eth0' }");
-  return attachTcx(program, { ...target, interface: name, attachType: hook });
+  try {
+    return attachTcx(program, { ...target, interface: name, attachType: hook });
+  } catch (error) {
+    // Kernels before 6.6 know no tcx, and say EINVAL. A filter of tc's does the same there.
+    const isOld = error instanceof KernelError && error.code === 'EINVAL' && !atLeast(kernelVersion(), 6, 6);
+    if (!isOld || hook.startsWith('netkit')) throw error;
+    return attachFilter(program, { interface: name, direction: hook === 'tcx_ingress' ? 'ingress' : 'egress' });
+  }
 };
 
 const toNamespace: Attach = (program, target) =>
