@@ -209,3 +209,20 @@ for (const definition of catalogue.values()) {
     assert.equal(programs[0].kind.section, section);
   });
 }
+
+test('programs and maps that export * brings are part of the object', () => {
+  const { programs, maps } = lower({
+    'main.bpf.ts': "export * from './one.bpf.ts';\nexport * from './other.bpf.ts';",
+    'one.bpf.ts':
+      "import { xdp } from 'millrace/bpf';\nexport * from './other.bpf.ts';\nexport const one = xdp(() => 2);",
+    'other.bpf.ts':
+      "import { hash, u32, xdp } from 'millrace/bpf';\nexport * from './main.bpf.ts';\nexport type Key = u32;\n" +
+      'export const seen = hash({ key: u32, value: u32, maxEntries: 1 });\n' +
+      'export const other = xdp(() => (seen.lookup(1) === null ? 1 : 2));',
+  });
+  assert.deepEqual(programs.map(({ name }) => name).sort(), ['one', 'other']);
+  assert.deepEqual(
+    maps.map(({ name }) => name),
+    ['seen'],
+  );
+});

@@ -21,6 +21,18 @@ export type { FrontResult } from './unit.ts';
 
 const rules: Rules = { expression, condition, statements, value: readOperand };
 
+/** The names of values that a module exports, those that `export *` brings included; `export *` of the library brings none. */
+function exportedNames(module: Module, seen = new Set<Module>()): Set<string> {
+  const names = new Set<string>();
+  if (seen.has(module)) return names;
+  seen.add(module);
+  for (const name of module.exports.keys()) if (!module.types.has(name)) names.add(name);
+  for (const other of module.exportAll) {
+    if (other !== null) for (const name of exportedNames(other, seen)) names.add(name);
+  }
+  return names;
+}
+
 /**
  * Lowers a module and what it imports.
  *
@@ -40,10 +52,7 @@ export function lowerModuleWith(
     for (const [name, { node }] of module.declarations) {
       unit.attempt(() => unit.valueOf(module, name, node));
     }
-    for (const [name] of module.exports) {
-      const body = module.file.program;
-      if (!module.types.has(name)) unit.attempt(() => unit.exportOf(module, name, body));
-    }
+    for (const name of exportedNames(module)) unit.attempt(() => unit.exportOf(module, name, module.file.program));
     for (const program of unit.programs) unit.attempt(() => lowerProgram(unit, program, rules));
   }
   if (unit.errors.length > 0) {
