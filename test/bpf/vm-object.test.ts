@@ -313,5 +313,10 @@ test('arguments of tracepoints are numbers or memory', () => {
   const spec = objectOf({ functions: [functionOf('probe', text, { kind: kind('raw_tracepoint') })] });
   const { probe } = instantiate(spec).programs;
   assert.equal(probe.run({ arguments: [5n, task] }).action, 4326);
+  const outer = Buffer.alloc(16);
+  const through = 'ldxdw %r2, [%r1]\nldxdw %r2, [%r2+8]\nldxw %r0, [%r2+8]\nexit';
+  const object = instantiate(objectOf({ functions: [functionOf('probe', through, { kind: kind('raw_tracepoint') })] }));
+  outer.writeBigUInt64LE(object.addressOf(task), 8);
+  assert.equal(object.programs.probe.run({ arguments: [outer] }).action, 4321);
   assert.match(faultOf(() => probe.run({ arguments: [5n, 0x9000n] })).problem, /at 0x9000 \+ 8, which is no pointer$/);
 });

@@ -154,17 +154,15 @@ export class Machine implements StepHost {
     let slot = entry;
     let left = this.#left;
     try {
-      while (slot !== DONE) {
+      while (slot >= 0) {
         if (--left < 0) throw this.#endless();
         const next = steps[slot]();
-        if (next >= DONE) {
-          slot = next;
-          continue;
-        }
-        // Callbacks count instructions, too.
-        this.#left = left;
-        slot = this.#rareStep(slot);
-        left = this.#left;
+        if (next < DONE) {
+          // Callbacks count instructions, too.
+          this.#left = left;
+          slot = this.#rareStep(slot);
+          left = this.#left;
+        } else slot = next;
       }
     } catch (error) {
       throw error instanceof Violation ? this.#fault(slot, error) : error;

@@ -134,6 +134,8 @@ export class VmProgram {
     if (struct === null) throw new TypeError(`${this.name} is no program for packets`);
     environment.begin(this.kind.type, struct.region, found, struct);
     environment.machine.start(struct.arguments, this.slot);
+    const problem = this.#problemAtEnd();
+    if (problem !== null) throw environment.machine.faultAtEnd(problem);
     return environment.machine.file[0];
   }
 

@@ -60,6 +60,11 @@ export interface VmObject {
   readonly maps: Readonly<Record<string, VmObjectMap>>;
   /** Global variables by name. */
   readonly variables: Readonly<Record<string, VmVariable>>;
+  /**
+   * Where programs see memory that a test gives, to be written as a pointer into other such memory: a task's parent, a socket's. The
+   * same bytes have the same address in every run.
+   */
+  addressOf(memory: Uint8Array): bigint;
 }
 
 /** For helpers that the VM does not have: a program may contain them, and is stopped where it calls one. */
@@ -151,5 +156,13 @@ export function instantiate(spec: ObjectSpec, options: InstantiateOptions = {}):
     const entry = linked.starts.get(one.name) ?? 0;
     return [one.name, new VmProgram(environment, one, entry, options.checkPackets ?? true)] as const;
   });
-  return { programs: Object.fromEntries(runnable), maps: owned.maps, variables: owned.variables };
+  return {
+    programs: Object.fromEntries(runnable),
+    maps: owned.maps,
+    variables: owned.variables,
+    addressOf(memory) {
+      const { low, high } = environment.memory(memory, 'the memory that was given').address();
+      return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+    },
+  };
 }
