@@ -149,6 +149,11 @@ test('a reason that nobody has a sentence for is said in the verifier’s words,
   assert.equal(explain('', null).sentence, 'the verifier says: nothing');
 });
 
+test('a variable whose address the kernel does not tell', () => {
+  const log = "ldimm64 failed to find the address for kernel symbol 'bpf_prog_active'.\nprocessed 0 insns\n";
+  assert.match(explain(log, null).sentence, /does not tell where its variable bpf_prog_active lies: CONFIG_KALLSYMS_ALL/);
+});
+
 test('states of registers are read with their nested parentheses', () => {
   assert.deepEqual(registersIn('R0=scalar(umax=255,var_off=(0x0; 0xff)) R2_w=pkt(off=14,r=0) fp-8=mmmm'), [
     { register: 0, known: 'scalar(umax=255,var_off=(0x0; 0xff))' },

@@ -46,7 +46,8 @@ export function resolveSymbol(spec: KernelSymbolSpec, kernel: Btf): ResolvedSymb
   if (spec.weak) return { typeId: 0, address: 0n };
   if (address === 0n)
     throw new MissingSymbolError(`the address of ${name} is hidden: set kernel.kptr_restrict to 0, or run as root`);
-  throw new MissingSymbolError(`this kernel has no ${spec.kind} ${name} that programs may use`);
+  const advice = spec.kind === 'variable' ? '; addresses of data are only known with CONFIG_KALLSYMS_ALL' : '';
+  throw new MissingSymbolError(`this kernel has no ${spec.kind} ${name} that programs may use${advice}`);
 }
 
 interface Hook {

@@ -174,6 +174,10 @@ const rules: readonly Rule[] = [
     () => 'a helper for GPL-compatible programs is called: declare such a licence',
   ],
   [
+    /failed to find the address for kernel symbol '(\w+)'/,
+    ([, symbol]) => `this kernel does not tell where its variable ${symbol} lies: CONFIG_KALLSYMS_ALL is needed`,
+  ],
+  [
     /infinite loop detected/,
     () => 'a loop does not come nearer to its end: count with a variable that is compared with a constant',
   ],
