@@ -7,8 +7,11 @@ import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compileText } from '../../../src/bpf/compiler/compile.ts';
+import { lowerModule } from '../../../src/bpf/compiler/front/index.ts';
 import { type Collection, loadObject } from '../../../src/bpf/loader/collection.ts';
 import { attachIterator, readIteratorText } from '../../../src/bpf/loader/links/tracing.ts';
+import { kernelBtf } from '../../../src/bpf/object/btf/kernel.ts';
+import { declarationsOf } from '../../../src/bpf/object/declarations.ts';
 import { kernelSkip } from '../../support/bpf.ts';
 import { moduleOf } from '../../support/bpf-compiler.ts';
 import { mounted } from '../../support/bpf-kernel.ts';
@@ -195,4 +198,56 @@ test('bit fields of the kernel’s structs are found by name', kernel, async () 
     // This process is not within execve, and was not told to reset its priority.
     assert.equal(object.globals.found.value, 0);
   }
+});
+
+test('pointers of the kernel’s need no test, and can be tested', kernel, async () => {
+  for (const optimise of [false, true]) {
+    using object = load(
+      `const mm_struct = kernelStruct('mm_struct', { map_count: i32 });
+      const task_struct = kernelStruct('task_struct', { pid: i32, mm: pointer(mm_struct) });
+      type Task = Value<typeof task_struct>;
+      export const own = readOnly(i32, 0);
+      export const threads = global(u32);
+      export const areas = global(i32);
+      export const none = global(i32, -1);
+      export const onSwitch = btfTracepoint('sched_switch', (preempt: boolean, previous: Task, next: Task) => {
+        const memory = next.mm;
+        if (memory === null) {
+          threads.value += 1;
+          none.value = next.mm.map_count;
+        } else if (next.pid === own.value) {
+          areas.value = memory.map_count;
+        }
+      });`,
+      optimise,
+    );
+    using _link = object.programs.onSwitch.attach();
+    await until(() => (object.globals.threads.value as number) > 0 && object.globals.areas.value !== 0);
+    assert.ok((object.globals.threads.value as number) > 0, 'kernel threads have no memory of their own');
+    assert.equal(object.globals.none.value, 0, 'what is not there reads as zero');
+    assert.ok((object.globals.areas.value as number) > 10);
+  }
+});
+
+test('declarations written from the kernel’s types are types of programs', { skip: kernelSkip }, () => {
+  const files: Readonly<Record<string, string>> = {
+    'kernel.bpf.ts': declarationsOf(['task_struct'], kernelBtf()),
+    'main.bpf.ts': `
+      import { btfTracepoint, global, u64, type Value } from 'millrace/bpf';
+      import { task_struct } from './kernel.bpf.ts';
+      type Task = Value<typeof task_struct>;
+      export const seen = global(u64);
+      export const onSwitch = btfTracepoint('sched_switch', (preempt: boolean, previous: Task, next: Task) => {
+        seen.value += u64(next.pid) + u64(next.real_parent.pid) + next.se.vruntime;
+      });`,
+  };
+  const { module } = lowerModule('main.bpf.ts', (path) => files[path]);
+  const loads = module.functions[0].blocks.flatMap(({ operations }) =>
+    operations.filter(({ kind }) => kind === 'load'),
+  );
+  const paths = loads.map((load) => (load.kind === 'load' ? load.relocation?.path.join('.') : undefined));
+  assert.deepEqual(
+    paths.filter((path) => path !== undefined),
+    ['pid', 'real_parent', 'pid', 'se.vruntime'],
+  );
 });

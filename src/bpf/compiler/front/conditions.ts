@@ -86,7 +86,9 @@ export function numberTest(
 /** Goes to `present` where the pointer is there, to `absent` where it is null, and lets both ways know. */
 export function testPointer(frame: Frame, pointer: Pointer, present: Label, absent: Label): void {
   const state = frame.nullness(pointer);
-  if (state !== 'unknown') {
+  // What the kernel's structs point to may be followed untested, as what cannot be read is zero. It may be null all the same.
+  const isKnown = state === 'null' || (state === 'present' && (pointer.nullable || pointer.space !== 'kernel'));
+  if (isKnown) {
     frame.jump(state === 'present' ? present : absent);
     return;
   }
@@ -95,8 +97,8 @@ export function testPointer(frame: Frame, pointer: Pointer, present: Label, abse
   if (pointer.tests !== null) {
     frame.testAll(pointer.tests, there, missing);
   } else {
-    const right = builder.constant(0);
-    frame.branch({ condition: 'ne', bits: 64, left: pointer.address, right }, there, missing);
+    const left = frame.addressOf(pointer);
+    frame.branch({ condition: 'ne', bits: 64, left, right: builder.constant(0) }, there, missing);
   }
   frame.enter(there);
   frame.learn(pointer.binding, 'present');

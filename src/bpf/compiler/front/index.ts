@@ -10,6 +10,7 @@ import type { Definition } from '../../library/definitions.ts';
 import { CompileErrors } from '../diagnostics.ts';
 import { condition } from './conditions.ts';
 import { evaluateDeclaration } from './declare.ts';
+import type { Module } from './entities.ts';
 import { expression, readOperand } from './expressions.ts';
 import type { Rules } from './frame.ts';
 import { loadModule } from './modules.ts';

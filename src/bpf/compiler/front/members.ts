@@ -53,7 +53,10 @@ export function fieldPlace(node: Located, pointer: Pointer, name: string, text: 
   const field = fieldOf(struct, name);
   if (field === null) {
     const names = struct.fields.map((one) => one.name).join(', ');
-    refuse(node, `${describe(pointer)} has no field ${name}`, `it has ${names === '' ? 'none' : names}`);
+    const advice = struct.relocatable
+      ? `declare it in its kernelStruct, as “millrace bpf types ${struct.name}” does`
+      : null;
+    refuse(node, `${describe(pointer)} has no field ${name}`, advice ?? `it has ${names === '' ? 'none' : names}`);
   }
   const { context } = pointer;
   const core = pointer.core === null ? null : { struct: pointer.core.struct, path: [...pointer.core.path, name] };

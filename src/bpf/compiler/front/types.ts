@@ -128,6 +128,25 @@ export function typeFromCall(call: Call, maker: string, name: string, evaluate: 
   }
 }
 
+/**
+ * A struct that holds pointers to its own kind has an interface in TypeScript, and a const that says so:
+ * `const task_struct: StructLayout<TaskStruct> = kernelStruct(…)`, as `millrace bpf types` writes it.
+ */
+function layoutOfInterface(unit: Unit, module: Module, node: TypeNode, name: string): Type | null {
+  for (const [constant, declaration] of module.declarations) {
+    if (declaration.kind !== 'constant' || declaration.node.id.type !== 'Identifier') continue;
+    const annotation = declaration.node.id.typeAnnotation;
+    const type = annotation?.type === 'TSTypeAnnotation' ? annotation.typeAnnotation : null;
+    if (type?.type !== 'TSTypeReference' || type.typeName.type !== 'Identifier') continue;
+    const [held] = type.typeName.name === 'StructLayout' ? (type.typeArguments?.params ?? []) : [];
+    if (held?.type !== 'TSTypeReference' || held.typeName.type !== 'Identifier') continue;
+    if (held.typeName.name !== name) continue;
+    const operand = unit.valueOf(module, constant, node);
+    return operand?.kind === 'type' ? operand.type : null;
+  }
+  return null;
+}
+
 function namedType(unit: Unit, module: Module, node: TypeNode, name: string, depth: number): Annotation {
   if (depth > 32) refuse(node, `the type ${name} is declared by means of itself`);
   const declared = module.types.get(name);
@@ -135,7 +154,9 @@ function namedType(unit: Unit, module: Module, node: TypeNode, name: string, dep
     const value = module.declarations.has(name) ? unit.valueOf(module, name, node) : null;
     return value?.kind === 'type' ? { type: value.type, nullable: false, boxed: false } : SILENT;
   }
-  if (declared.type === 'TSInterfaceDeclaration') return SILENT;
+  if (declared.type === 'TSInterfaceDeclaration') {
+    return { ...SILENT, type: layoutOfInterface(unit, module, node, name) };
+  }
   if (declared.type !== 'import') return annotationOf(unit, module, declared.typeAnnotation, depth + 1);
   if (declared.from === null) {
     const definition = unit.catalogue.get(declared.name);
