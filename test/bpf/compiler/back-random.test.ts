@@ -4,7 +4,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { generate } from '../../../src/bpf/compiler/back/index.ts';
+import { Builder } from '../../../src/bpf/compiler/builder.ts';
+import type { BinaryOperator, Bits, IrModule } from '../../../src/bpf/compiler/ir.ts';
 import { encode, Machine } from '../../../src/bpf/index.ts';
+import { U64 } from '../../../src/bpf/types.ts';
 import { kernelSkip, runInKernel } from '../../support/bpf.ts';
 import { evaluate, joinFunctions } from '../../support/bpf-ir.ts';
 import { IR_MEMORY_BYTES, randomModule } from '../../support/bpf-ir-functions.ts';
@@ -43,6 +46,37 @@ for (const cpu of [3, 4] as const) {
       const { module, memory } = sampleOf(seed);
       const instructions = joinFunctions(generate(module, { cpu }));
       assert.equal(runInKernel(instructions, memory), evaluate(module, memory).result, `seed ${seed}`);
+    }
+  });
+}
+
+const edges = [0n, 1n, -1n, 2n, 7n, -7n, 3n, -3n, -(1n << 31n), (1n << 31n) - 1n, -(1n << 63n), 0xffffffffn, 1n << 40n];
+
+/** memory[0] op memory[8], or memory[0] op a number. */
+function binaryModule(operator: BinaryOperator, bits: Bits, number: bigint | null): IrModule {
+  const signature = { parameters: [{ name: 'memory', type: U64 }], result: U64 };
+  const builder = new Builder({ name: 'f', signature, linkage: 'global', location: null, spaces: ['mapValue'] });
+  const [memory] = builder.function.parameters;
+  const left = builder.load(8, false, memory);
+  const right = number === null ? builder.load(8, false, memory, 'scalar', { offset: 8 }) : builder.constant(number);
+  builder.return(builder.binary(operator, bits, left, right));
+  return { files: [], functions: [builder.finish()] };
+}
+
+for (const operator of ['sdiv', 'smod', 'udiv', 'umod'] as const) {
+  test(`${operator} gives at the edges of its range what RFC 9669 says, by registers and by numbers`, () => {
+    for (const bits of [32, 64] as const) {
+      for (const right of edges) {
+        for (const number of [null, right]) {
+          const module = binaryModule(operator, bits, number);
+          const machine = new Machine(joinFunctions(generate(module)));
+          for (const left of edges) {
+            const memory = new Uint8Array(new BigInt64Array([left, right]).buffer);
+            const expected = evaluate(module, memory).result;
+            assert.equal(machine.run({ memory }), expected, `${left} ${operator}${bits} ${right}`);
+          }
+        }
+      }
     }
   });
 }

@@ -234,6 +234,41 @@ test('a loop tests once for each round, at its end', () => {
   assert.match(loop.join('; '), /^add %r0, %r1; add %r2, 1; jlt %r2, 10, L\d+; exit$/);
 });
 
+test('a number that needs a register is made before the loop that uses it', () => {
+  const lines = textOf({ spaces: ['mapValue'] }, (builder) => {
+    const [address] = builder.function.parameters;
+    const hash = { name: 'hash', space: 'scalar' } as const;
+    const [head, next] = [builder.block(), builder.block()];
+    builder.write(hash, builder.load(8, false, address));
+    builder.jump(head);
+    builder.enter(head);
+    builder.write(hash, builder.binary('mul', 64, builder.read(hash), builder.constant(0x9e3779b97f4a7c15n)));
+    builder.branch('ne', 64, builder.load(8, false, address), builder.constant(0), head, next);
+    builder.seal(head);
+    builder.seal(next);
+    builder.enter(next);
+    builder.return(builder.read(hash));
+  });
+  const loop = lines.findIndex((line) => line.endsWith(':'));
+  const wide = lines.findIndex((line) => line.startsWith('lddw'));
+  assert.ok(wide !== -1 && wide < loop, lines.join('\n'));
+});
+
+test('values that found no register share places in the frame when they are not used at once', () => {
+  const compiled = compile({ spaces: ['mapValue'] }, (builder) => {
+    const [address] = builder.function.parameters;
+    // Two groups, one behind the other, each of more values than registers.
+    for (let group = 0; group < 2; group++) {
+      const loaded = Array.from({ length: 12 }, (_, index) => {
+        return builder.load(8, false, address, 'scalar', { offset: index * 8, volatile: true });
+      });
+      for (const [index, value] of loaded.entries()) builder.store(8, address, value, { offset: index * 8 });
+    }
+    builder.return(builder.constant(0));
+  });
+  assert.ok(compiled.stackBytes > 0 && compiled.stackBytes <= 32, `${compiled.stackBytes} bytes`);
+});
+
 test('a store behind a choice of two numbers is repeated with each', () => {
   const lines = textOf({ spaces: ['scalar'] }, (builder) => {
     const [a] = builder.function.parameters;

@@ -44,12 +44,14 @@ export function findCosts(target: MachineFunction, homes: Homes): Float64Array {
   for (const block of target.blocks) {
     weight = block.frequency;
     for (const instruction of block.instructions) {
+      // A value that is written to its home anyway need not be written once more.
+      if (isReturn(instruction, homes)) continue;
       forEachRead(instruction, read);
       const { def } = instruction;
       if (def < VIRTUAL) continue;
       // What is made or fetched where it is used need not be made or fetched before.
-      const isSaved = repeatable[def] !== undefined || isFetch(instruction, homes);
-      costs[def] += isSaved ? -weight / 2 : weight;
+      if (repeatable[def] !== undefined || isFetch(instruction, homes)) costs[def] -= weight / 2;
+      else if (!homes.places.has(def)) costs[def] += weight;
     }
     forEachEndRead(block, read);
   }

@@ -8,7 +8,7 @@ import type { IrFunction, IrModule, StackSlot } from '../ir.ts';
 import { BackEndError } from './error.ts';
 
 /** MAX_BPF_STACK. */
-export const STACK_BYTES_MAX = 512;
+const STACK_BYTES_MAX = 512;
 const FRAME_ROUNDING = 32;
 /** MAX_CALL_FRAMES: functions that may be on the stack at once. */
 const FRAMES_MAX = 8;
