@@ -8,12 +8,13 @@
  *   npm run bench -- idle --write-docs             puts the table into docs/benchmarks.md as well
  *   npm run bench -- --write-docs                  the tables of all results kept, measuring nothing
  *
- * The benchmarks are http, static, proxy, echo, idle and bpf. Raw data is kept in bench/results/NAME.json. How it is measured and
+ * The benchmarks are http, static, proxy, echo, idle, bpf, ring and compile. Raw data is kept in bench/results/NAME.json. How it is measured and
  * what to mind stands in docs/benchmarks.md. Exit code 1: something failed, be it one contestant that is installed.
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { bpf } from './bpf.ts';
+import { compile } from './compile.ts';
 import { echo } from './echo.ts';
 import { http } from './http.ts';
 import { idle } from './idle.ts';
@@ -26,7 +27,7 @@ import { keep, markdown, writeDocs } from './support/report.ts';
 import { judge, type Result } from './support/result.ts';
 import { Session } from './support/session.ts';
 
-const benchmarks: readonly Benchmark[] = [http, staticFiles, proxy, echo, idle, bpf, ring];
+const benchmarks: readonly Benchmark[] = [http, staticFiles, proxy, echo, idle, bpf, ring, compile];
 const names = benchmarks.map(({ name }) => name).join(', ');
 
 interface CommandLine {
