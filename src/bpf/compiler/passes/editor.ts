@@ -108,6 +108,7 @@ export class Editor {
 
   /** What a value has been replaced by, so far. */
   resolve(value: Value): Value {
+    if (this.#replacements.size === 0) return value;
     let found = value;
     for (let next = this.#replacements.get(found); next !== undefined; next = this.#replacements.get(found)) {
       found = next;

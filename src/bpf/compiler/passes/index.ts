@@ -31,8 +31,6 @@ type Pass = (editor: Editor) => boolean;
 
 /** The passes of a round. While one of the first list finds something there is another round. */
 const finders: readonly Pass[] = [simplifyValues, removeUnseenBits, promoteSlots];
-/** Before the first round: values that went through memory are the same values again. */
-const first: readonly Pass[] = [tidyControlFlow, joinValues, promoteSlots, joinValues, removeDeadCode, tidyControlFlow];
 const cleaners: readonly Pass[] = [removeDeadStores, removeDeadCode, tidyControlFlow];
 /** Once at the end: accesses are joined when the values are settled, and computations placed when nothing moves any more. */
 const last: readonly Pass[] = [
@@ -59,7 +57,12 @@ function optimiseFunction(irFunction: IrFunction, observe: Observer): void {
     return isChanged;
   };
   observe(irFunction, 'Editor');
-  first.forEach(run);
+  run(tidyControlFlow);
+  // Values that went through memory are the same values again before conditions are moved among them.
+  run(joinValues);
+  if (run(promoteSlots)) run(joinValues);
+  run(removeDeadCode);
+  run(tidyControlFlow);
   for (let round = 0; round < ROUNDS_MAX; round++) {
     // Each is run, whatever the ones before it did.
     const found = finders.map(run);

@@ -15,7 +15,7 @@ export interface Held extends Pick<Access, 'address' | 'offset' | 'width'> {
   readonly load: Load | null;
 }
 
-const HELD_MAX = 48;
+const HELD_MAX = 32;
 /** Blocks that are searched for writes between a block and its dominator, before everything counts as written. */
 const SEARCHED_MAX = 64;
 const EVERYTHING = 0xff;

@@ -7,6 +7,7 @@
  */
 import type { Bits, Compare, Condition, Value } from '../ir.ts';
 import { evaluateCondition, mirrored, opposite, swapBytes } from './evaluate.ts';
+import type { Bits64 } from './known-bits.ts';
 import { lowPart, type Workshop } from './simplify-binary.ts';
 
 /** A condition with its operands. `isNegated`: it is asked whether it does not hold; only `test` has no opposite. */
@@ -60,8 +61,10 @@ function byBits(workshop: Workshop, test: Test): boolean | null {
   const { condition, left, right } = test;
   if (left.space !== 'scalar' || right.space !== 'scalar') return null;
   const known = workshop.knowledge.ofCondition(left, right);
-  if (test.bits === 32 && !(known.isZeroExtended(left, 4) && known.isZeroExtended(right, 4))) return null;
   const [a, b] = [known.of(left), known.of(right)];
+  const isUnknown = (bits: Bits64): boolean => bits.zeros === 0n && bits.ones === 0n;
+  if (isUnknown(a) || isUnknown(b)) return null;
+  if (test.bits === 32 && !(known.isZeroExtended(left, 4) && known.isZeroExtended(right, 4))) return null;
   const [leftMost, leftLeast] = [known.largest(left), a.ones];
   const [rightMost, rightLeast] = [known.largest(right), b.ones];
   const sign = 1n << BigInt(test.bits - 1);

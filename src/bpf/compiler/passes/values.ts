@@ -78,6 +78,7 @@ class Walk implements Workshop {
   readonly #depths = new Map<Value, number>();
   readonly #asked = new Map<Value, number>();
   #depth = 0;
+  readonly #resolve = (value: Value): Value => this.editor.resolve(value);
   #output: Operation[] = [];
   #current: Value | null = null;
   isChanged = false;
@@ -140,7 +141,7 @@ class Walk implements Workshop {
     const before = block.operations;
     this.#output = [];
     for (const operation of before) {
-      mapOperands(operation, (operand) => this.editor.resolve(operand));
+      mapOperands(operation, this.#resolve);
       this.#current = operation;
       const value = this.#place(operation);
       if (value !== operation) {
