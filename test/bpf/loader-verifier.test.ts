@@ -81,6 +81,21 @@ test('an index without bounds', { skip }, () => {
   );
 });
 
+test('an index from which a place was made is named, not the place', () => {
+  const log = [
+    '4: (61) r1 = *(u32 *)(r6 +12) ; R1=scalar(smin=0,smax=umax=0xffffffff) R6=pkt(r=34)',
+    '5: (bf) r2 = r1 ; R1=scalar(id=1,smin=0,smax=umax=0xffffffff) R2=scalar(id=1,smin=0,smax=umax=0xffffffff)',
+    '6: (67) r2 <<= 3 ; R2=scalar(smin=0,smax=umax=0x7fffffff8)',
+    '7: (0f) r0 += r2 ; R0=map_value(map=tables,ks=4,vs=64,smin=0,smax=umax=0x7fffffff8) R2=scalar()',
+    '8: (79) r1 = *(u64 *)(r0 +0)',
+    'R0 unbounded memory access, make sure to bounds check any such access',
+  ].join('\n');
+  const source = {
+    at: (slot: number) => ({ file: 'c.ts', line: slot, column: 1, text: '', names: slot >= 5 ? [null, 'place'] : [] }),
+  };
+  assert.match(explain(log, source).message, /^c\.ts:8:1: “place” is used .*; known: a number from 0 to 4294967295$/);
+});
+
 test('a register that holds nothing', { skip }, () => {
   const said = refusalOf('xdp', 'mov %r0, %r7\nexit', [null, null, null, null, null, null, null, 'total']);
   assert.match(said.message, /^a\.bpf\.ts:1:1: “total” has no value on a path that leads here/);
@@ -151,7 +166,10 @@ test('a reason that nobody has a sentence for is said in the verifier’s words,
 
 test('a variable whose address the kernel does not tell', () => {
   const log = "ldimm64 failed to find the address for kernel symbol 'bpf_prog_active'.\nprocessed 0 insns\n";
-  assert.match(explain(log, null).sentence, /does not tell where its variable bpf_prog_active lies: CONFIG_KALLSYMS_ALL/);
+  assert.match(
+    explain(log, null).sentence,
+    /does not tell where its variable bpf_prog_active lies: CONFIG_KALLSYMS_ALL/,
+  );
 });
 
 test('states of registers are read with their nested parentheses', () => {

@@ -57,8 +57,8 @@ export interface ProgramSpec {
 }
 
 const NAME_BYTES_MAX = 15;
-const LOG_BYTES_FIRST = 1 << 16;
-/** Beyond it a log is cut: its beginning is lost, as newer kernels do by themselves (6.4: a rotating log). */
+const LOG_BYTES_FIRST = 1 << 20;
+/** Beyond it a log is cut. */
 const LOG_BYTES_MAX = 1 << 24;
 
 interface Attempt {
@@ -98,10 +98,19 @@ function attempt(spec: ProgramSpec, code: Uint8Array, level: LogLevel, logBytes:
   return { result, log: textOf(log) };
 }
 
-function attemptWithLog(spec: ProgramSpec, code: Uint8Array, level: LogLevel): Attempt {
+/** The last line of a log that has its end. */
+const LOG_END = /^processed \d+ insns/m;
+
+/**
+ * Loads with a log. Where a first attempt without one was refused, `refusal` is its answer: it counts where the kernel says only that
+ * the log is too long. Newer kernels keep a log's end (6.4: a rotating log), which is enough; older ones its beginning.
+ */
+function attemptWithLog(spec: ProgramSpec, code: Uint8Array, level: LogLevel, refusal: number): Attempt {
   for (let bytes = LOG_BYTES_FIRST; ; bytes *= 16) {
-    const tried = attempt(spec, code, level, bytes);
-    if (tried.result !== -ERRNO.ENOSPC || bytes >= LOG_BYTES_MAX) return tried;
+    const { result, log } = attempt(spec, code, level, bytes);
+    if (result !== -ERRNO.ENOSPC) return { result, log };
+    const isEnough = bytes >= LOG_BYTES_MAX || (refusal !== 0 && LOG_END.test(log.slice(-1000)));
+    if (isEnough) return { result: refusal === 0 ? result : refusal, log };
   }
 }
 
@@ -164,9 +173,9 @@ export function loadProgramDescriptor(spec: ProgramSpec): { readonly descriptor:
   const object = `program${name === '' ? '' : ` ${name}`} of type ${spec.type}`;
   const code = stable(encode(spec.instructions));
   const level = spec.logLevel ?? 0;
-  let { result, log } = level === 0 ? attempt(spec, code, 0, 0) : attemptWithLog(spec, code, level);
+  let { result, log } = level === 0 ? attempt(spec, code, 0, 0) : attemptWithLog(spec, code, level, 0);
   // A refusal without a log is not the verifier's: privileges, sizes, an unknown program type.
-  if (result < 0 && level === 0) ({ result, log } = attemptWithLog(spec, code, 1));
+  if (result < 0 && level === 0) ({ result, log } = attemptWithLog(spec, code, 1, result));
   if (result >= 0) return { descriptor: result, log };
   throw log.trim() === '' ? bpfError(result, object) : new VerifierError(result, object, log, spec.source);
 }

@@ -23,6 +23,24 @@ export interface Refusal {
   /** The instruction as the log has it: `r0 = *(u8 *)(r2 +0)`. */
   readonly instruction: string | null;
   readonly registers: readonly RegisterState[];
+  /** The instructions on the way there, the refused one last; as many as are of use. */
+  readonly steps: readonly LogStep[];
+}
+
+/** An instruction that the verifier printed, and what it noted behind it. */
+export interface LogStep {
+  readonly slot: number;
+  readonly text: string;
+  readonly comment: string;
+}
+
+const STEPS_MAX = 256;
+
+function stepsIn(lines: readonly string[]): LogStep[] {
+  return lines.slice(-STEPS_MAX * 4).flatMap((line) => {
+    const [, slot, text, comment = ''] = INSTRUCTION.exec(line) ?? [];
+    return slot === undefined ? [] : [{ slot: Number(slot), text, comment }];
+  });
 }
 
 const STATISTICS =
@@ -93,5 +111,6 @@ export function readLog(log: string): Refusal {
     instruction: instruction ?? null,
     // The refused instruction's own comment tells what it would have made, so the state before it counts.
     registers: at === -1 ? [] : lastStates(lines, at - 1),
+    steps: stepsIn(lines.slice(0, at + 1)),
   };
 }

@@ -6,6 +6,7 @@
  * So every line after the refused instruction is tried, in the order of this table.
  */
 import type { Refusal } from './verifier-log.ts';
+import type { Origin } from './verifier-trace.ts';
 
 /** What is said about a refusal. */
 export interface Explanation {
@@ -21,6 +22,8 @@ export interface Explanation {
 
 /** What a sentence may ask for. */
 interface Words {
+  /** As `name` and `known`, of the variable from which the value was made where the register holds none itself. */
+  origin(register: number): { readonly name: string; readonly known: string };
   /** ‘the variable `ip`’ or ‘the value in R2’. */
   name(register: number): string;
   /** What was known of a register, in plain words. */
@@ -33,6 +36,8 @@ interface Words {
 
 /** What is known of the source. */
 export interface SourceNames extends Pick<Words, 'place' | 'missing'> {
+  /** The variable from which a register's value was made, for a register that holds none itself. */
+  origin(register: number): Origin | null;
   /** A register's variable, or null. */
   name(register: number): string | null;
 }
@@ -41,7 +46,7 @@ type Rule = readonly [pattern: RegExp, say: (match: RegExpExecArray, words: Word
 
 const bytes = (count: string | number): string => `${count} byte${Number(count) === 1 ? '' : 's'}`;
 
-const limitPattern = /(?:umax(?:_value)?|umax32)=(\d+)/;
+const limitPattern = /(?:umax(?:_value)?|umax32)=(0x[\da-f]+|\d+)/;
 const checkedPattern = /\br=(\d+)/;
 
 /** A state of the verifier's in plain words. */
@@ -55,13 +60,21 @@ export function describeState(known: string | null): string {
   if (kind === 'pkt_end') return 'the packet’s end';
   if (kind === 'ctx') return 'the context';
   if (kind === 'fp' || kind === 'fp-') return 'a place on the stack';
-  if (kind === 'map_value') return 'a map’s value';
+  if (kind === 'map_value') return describePlace('a map’s value', known);
   if (kind === 'map_ptr') return 'a map';
   const pointed = /^(?:trusted_|untrusted_|rcu_|percpu_)*ptr_(\w+)/.exec(known)?.[1];
   if (pointed !== undefined) return `a pointer to the kernel’s struct ${pointed}`;
-  if (/^-?\d+$/.test(known)) return `the number ${known}`;
+  if (/^-?(?:\d+|0x[\da-f]+)$/.test(known)) return `the number ${known}`;
   if (kind === 'scalar' || kind === 'inv' || kind === 'P' || kind === 'Pscalar') return describeScalar(known);
   return known;
+}
+
+/** A pointer to which a number was added has the number's bounds. */
+function describePlace(what: string, known: string): string {
+  const bytes = /\bvs=(\d+)/.exec(known)?.[1];
+  const high = /umax(?:_value)?=(0x[\da-f]+|\d+)/.exec(known)?.[1];
+  const size = bytes === undefined ? '' : ` of ${bytes} bytes`;
+  return high === undefined ? `${what}${size}` : `${what}${size}, at an offset of up to ${Number(high)}`;
 }
 
 function describeScalar(known: string): string {
@@ -69,7 +82,8 @@ function describeScalar(known: string): string {
   if (constant !== undefined) return `the number ${constant}`;
   const low = /smin(?:_value)?=(-?\d+)/.exec(known)?.[1];
   const high = limitPattern.exec(known)?.[1];
-  if (high !== undefined && (low === undefined || !low.startsWith('-'))) return `a number from ${low ?? 0} to ${high}`;
+  if (high !== undefined && (low === undefined || !low.startsWith('-')))
+    return `a number from ${low ?? 0} to ${Number(high)}`;
   return 'any number';
 }
 
@@ -116,8 +130,10 @@ const rules: readonly Rule[] = [
   ],
   [
     /R(\d+) (?:min value is negative|unbounded memory access|(?:min|max) value is outside of the allowed memory range)/,
-    ([, register], { name, known }) =>
-      `${name(+register)} is used as a place or a length, but its bounds are not known well enough; known: ${known(+register)}`,
+    ([, register], { origin }) => {
+      const { name, known } = origin(+register);
+      return `${name} is used as a place or a length, but its bounds are not known well enough; known: ${known}`;
+    },
   ],
   [
     /math between (\w+) pointer and register with unbounded min value is not allowed/,
@@ -213,6 +229,11 @@ export function sentenceOf(refusal: Refusal, source: SourceNames): Explanation {
   const knownOf = (register: number): string | null =>
     refusal.registers.find((state) => state.register === register)?.known ?? null;
   const words: Words = {
+    origin(register) {
+      const origin = source.name(register) === null ? source.origin(register) : null;
+      if (origin === null) return { name: words.name(register), known: words.known(register) };
+      return { name: `“${origin.variable}”`, known: describeState(origin.known) };
+    },
     name(register) {
       const name = source.name(register);
       return name === null ? `the value in R${register}` : `“${name}”`;

@@ -7,6 +7,7 @@
 import { KernelError } from '../../kernel/error.ts';
 import { readLog, reasonOf } from './verifier-log.ts';
 import { type Explanation, sentenceOf } from './verifier-sentences.ts';
+import { originOf } from './verifier-trace.ts';
 
 export { reasonOf } from './verifier-log.ts';
 
@@ -46,6 +47,7 @@ export function explain(log: string, source: ProgramSource | null): ExplainedRef
   const explanation = sentenceOf(refusal, {
     name: nameOf,
     place: placeOf,
+    origin: (register) => originOf(refusal.steps, register, (slot, of) => source?.at(slot)?.names[of] ?? null),
     missing: (helper) => source?.missing?.(helper) ?? null,
   });
   const where = position === null ? '' : `${position.file}:${position.line}:${position.column}: `;
