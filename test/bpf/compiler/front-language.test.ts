@@ -306,3 +306,20 @@ test('lists are written out, and literals take the type that is wanted', kernel,
   assert.deepEqual(globals.out, [8160, 3, 12, 34]);
   assert.equal(result, 3);
 });
+
+test('operands are read from left to right', kernel, () => {
+  const { globals, result } = runBoth(`
+    export const a = global(u32, 1);
+    export const b = global(u32, 2);
+    function change(): u32 { a.value = 10; return 5; }
+    export const main = xdp(() => {
+      b.value = a.value + change() + a.value;
+      a.value = 1;
+      a.value += change();
+      let x = 1;
+      x += (x = 4) + x;
+      return x === 9 ? XDP_PASS : XDP_DROP;
+    });`);
+  assert.deepEqual(globals, { a: 6, b: 16 });
+  assert.equal(result, 2);
+});

@@ -232,3 +232,39 @@ test('a helper that takes a length takes a slice', kernel, () => {
   );
   assert.equal(globals.out, 2100);
 });
+
+test('a timer calls back with what its parameters are declared to be', kernel, () => {
+  const { result } = runBoth(`
+    const Entry = struct({ timer: timer, n: u32 });
+    export const entries = array({ value: Entry, maxEntries: 1 });
+    export const main = xdp(() => {
+      const entry = entries.lookup(0);
+      if (entry === null) return XDP_ABORTED;
+      bpf_timer_init(entry.timer, entries, 1);
+      bpf_timer_set_callback(entry.timer, (map, key: Reference<u32>, value: Value<typeof Entry>) => {
+        value.n += key.value + 1;
+        return 0;
+      });
+      return bpf_timer_start(entry.timer, 1_000_000_000n, 0n) === 0 ? XDP_PASS : XDP_DROP;
+    });`);
+  assert.equal(result, 2);
+});
+
+test('a kernel function fills a dynptr, from which bytes are read', kernel, () => {
+  const packet = Uint8Array.from({ length: 64 }, (_, index) => index);
+  const { globals } = runBoth(
+    `
+    const fromXdp = kernelFunction('bpf_dynptr_from_xdp', [pointer(), u64, pointer()], i32);
+    export const out = global(u32);
+    export const main = xdp((context) => {
+      const whole = local(dynptr);
+      if (fromXdp(context, 0n, whole) < 0) return XDP_ABORTED;
+      const bytes = local(array(u8, 14));
+      if (bpf_dynptr_read(bytes, whole, 10, 0n) < 0) return XDP_DROP;
+      out.value = bytes.value[0] * 100 + bytes.value[13];
+      return XDP_PASS;
+    });`,
+    { packet },
+  );
+  assert.equal(globals.out, 1023);
+});

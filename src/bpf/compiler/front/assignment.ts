@@ -8,6 +8,7 @@
 import { I32 } from '../../types.ts';
 import { type Located, refuse } from '../diagnostics.ts';
 import * as arithmetic from './arithmetic.ts';
+import { isQuiet } from './conditions.ts';
 import { arithmeticOperator } from './constants.ts';
 import type { Frame } from './frame.ts';
 import { assign, store } from './memory.ts';
@@ -41,16 +42,23 @@ function write(frame: Frame, node: Located, to: Target, operand: Operand): void 
   else assign(frame, node, to.place, operand);
 }
 
-/** `target operator= by`. @returns the value before and after */
+/** The number that a target holds. */
+function valueIn(frame: Frame, node: Located, to: Target): Scalar {
+  const value = to.kind === 'binding' ? frame.read(to.binding) : frame.rules.value(frame, node, to.place);
+  if (value.kind === 'scalar') return value;
+  return refuse(node, `${describe(value)} is no number`, 'arithmetic is for numbers');
+}
+
+/** `target operator= by`. `held`: what the target holds, where it was read already. @returns the value before and after */
 function change(
   frame: Frame,
   node: Located,
   to: Target,
   operator: arithmetic.Operator,
   by: Scalar,
+  held: Scalar | null = null,
 ): readonly [Scalar, Scalar] {
-  const before = to.kind === 'binding' ? frame.read(to.binding) : frame.rules.value(frame, node, to.place);
-  if (before.kind !== 'scalar') refuse(node, `${describe(before)} is no number`, 'arithmetic is for numbers');
+  const before = held ?? valueIn(frame, node, to);
   const after = arithmetic.binary(frame.builder, node, operator, before, by);
   if (to.kind === 'binding') frame.write(node, to.binding, after);
   else store(frame, node, to.place, after);
@@ -72,9 +80,11 @@ export function assignment(frame: Frame, node: ExpressionOf<'AssignmentExpressio
   }
   const plain = arithmeticOperator(operator.slice(0, -1));
   if (plain === null) refuse(node, `“${operator}” is not supported`, 'write it as an if');
+  // As in JavaScript, what the target holds is read before the right side runs.
+  const before = isQuiet(node.right) ? null : valueIn(frame, node, to);
   const by = frame.scalar(node.right);
   frame.at(node);
-  return change(frame, node, to, plain, by)[1];
+  return change(frame, node, to, plain, by, before)[1];
 }
 
 export function update(frame: Frame, node: ExpressionOf<'UpdateExpression'>): Operand {

@@ -13,8 +13,10 @@ import { convert, operandOf } from './arithmetic.ts';
 import type { MapEntity, Module } from './entities.ts';
 import { Frame } from './frame.ts';
 import { bindParameter, lowerBody, pointerType, returnAll } from './functions.ts';
+import { kernelPointer } from './memory.ts';
 import { assignedIn } from './scan.ts';
-import type { FunctionNode } from './syntax.ts';
+import type { FunctionNode, Parameter } from './syntax.ts';
+import { annotated } from './types.ts';
 import { computed, isScalarType, known, NULL, type Operand, pointerTo } from './values.ts';
 
 interface Body {
@@ -35,7 +37,14 @@ interface Incoming {
   readonly operand: (value: Value, builder: Builder) => Operand;
 }
 
-function incoming(frame: Frame, parameter: CallbackParameter, { context, map }: Given): Incoming {
+/** What the source says of a parameter, where the helper's other arguments do not: of a timer's callback. */
+function declaredType(frame: Frame, module: Module, node: Parameter | undefined): Type {
+  if (node === undefined || node.type === 'AssignmentPattern') return VOID;
+  return annotated(frame.unit, module, node)?.type ?? VOID;
+}
+
+function incoming(frame: Frame, parameter: CallbackParameter, given: Given, declared: Type): Incoming {
+  const { context, map } = given;
   switch (parameter.kind) {
     case 'scalar': {
       const { type } = parameter;
@@ -52,7 +61,7 @@ function incoming(frame: Frame, parameter: CallbackParameter, { context, map }: 
     }
     case 'key':
     case 'value': {
-      const type = (parameter.kind === 'key' ? map?.spec.key : map?.spec.value) ?? VOID;
+      const type = (parameter.kind === 'key' ? map?.spec.key : map?.spec.value) ?? declared;
       const writable = parameter.kind === 'value';
       const operand = (value: Value): Operand => pointerTo(type, value, 'mapValue', { writable });
       return { space: 'mapValue', type: pointerType(type), operand };
@@ -66,9 +75,10 @@ function incoming(frame: Frame, parameter: CallbackParameter, { context, map }: 
     case 'dynptr':
     case 'pointer': {
       const name = 'struct' in parameter ? parameter.struct : 'bpf_dynptr';
-      const type = frame.unit.structNamed(name) ?? VOID;
-      const operand = (value: Value): Operand => pointerTo(type, value, 'memory', { writable: false });
-      return { space: 'memory', type: pointerType(type), operand };
+      const type = declared.kind === 'void' ? (frame.unit.structNamed(name) ?? VOID) : declared;
+      const space = type.kind === 'struct' && type.relocatable ? 'kernel' : 'memory';
+      const operand = (value: Value): Operand => pointerTo(type, value, space, kernelPointer(type, false));
+      return { space, type: pointerType(type), operand };
     }
   }
 }
@@ -85,7 +95,9 @@ export function lowerCallback(
   if (node.params.length > parameters.length) {
     refuse(node.params[parameters.length], `this callback is given ${parameters.length} arguments`);
   }
-  const all = parameters.map((parameter) => incoming(outer, parameter, given));
+  const all = parameters.map((parameter, index) =>
+    incoming(outer, parameter, given, declaredType(outer, module, node.params[index])),
+  );
   const name = unit.uniqueName(body.name);
   const nameOf = (index: number): string => {
     const parameter = node.params[index];

@@ -93,18 +93,16 @@ export function lowerBody(frame: Frame, node: FunctionNode): Exit[] {
   frame.exits = [];
   frame.result = resultAnnotation(frame.unit, frame.module, node)?.type ?? null;
   const { body } = node;
-  if (body.type === 'BlockStatement') {
-    frame.scoped(() => frame.rules.statements(frame, body.body));
-    const end = leave(frame, body, NOTHING);
-    if (end !== null) frame.exits.push(end);
-  } else {
-    const end = leave(frame, body, frame.value(body, frame.result));
-    if (end !== null) frame.exits.push(end);
+  try {
+    let operand = NOTHING;
+    if (body.type === 'BlockStatement') frame.scoped(() => frame.rules.statements(frame, body.body));
+    else operand = frame.value(body, frame.result);
+    const end = leave(frame, body, operand);
+    return end === null ? frame.exits : [...frame.exits, end];
+  } finally {
+    frame.exits = exits;
+    frame.result = result;
   }
-  const found = frame.exits;
-  frame.exits = exits;
-  frame.result = result;
-  return found;
 }
 
 function checkArguments(node: Located, entity: FunctionEntity, count: number): void {

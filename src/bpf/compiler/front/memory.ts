@@ -132,11 +132,11 @@ function loadPointer(frame: Frame, node: Located, place: Place): Operand {
   const { builder, unit } = frame;
   const options = { offset: place.offset, relocation: relocationOf(place) };
   if (place.pointer !== null) {
-    const { space, struct, nullable } = place.pointer;
+    const { space, struct, nullable, writable = false } = place.pointer;
     const width = bytesOf(place.type) as Width;
     const value = builder.load(width, false, place.address, space, options);
     const type = struct === null ? VOID : (unit.structNamed(struct) ?? VOID);
-    return pointerTo(type, value, space, { nullable, writable: false, context: unit.viewOf(type) });
+    return pointerTo(type, value, space, { nullable, writable, context: unit.viewOf(type) });
   }
   const target = (place.type as PointerType).target();
   if (place.probe) return pointerTo(target, probe(frame, place, 8, false), 'kernel', kernelPointer(target, true));

@@ -54,7 +54,7 @@ export interface Place extends Location {
   readonly type: Type;
   readonly bits: Field['bits'] | null;
   /** For a field of the context that is a pointer. */
-  readonly pointer: { readonly space: Space; readonly struct: string | null; readonly nullable: boolean } | null;
+  readonly pointer: ContextStruct['pointers'][string] | null;
   /** For diagnostics: `ip.source`. */
   readonly text: string;
 }
