@@ -146,7 +146,16 @@ export interface ContextStruct {
   readonly struct: StructType;
   /** Fields whose load is a pointer, whatever their size. */
   readonly pointers: Readonly<
-    Record<string, { readonly space: Space; readonly struct: string | null; readonly nullable: boolean }>
+    Record<
+      string,
+      {
+        readonly space: Space;
+        readonly struct: string | null;
+        readonly nullable: boolean;
+        /** The program may write to what it points to. */
+        readonly writable?: boolean;
+      }
+    >
   >;
   /** Fields that may be written. */
   readonly writable: readonly string[];

@@ -5,7 +5,6 @@
  * A newcomer would get wrong: these structs exist nowhere. The kernel turns each load from a context into one from its own structs,
  * so `data` takes 4 bytes in the layout and is a pointer of 8 when it is loaded.
  */
-import type { Space } from '../../compiler/ir.ts';
 import { type StructType, type Type, U32, U64 } from '../../types.ts';
 import type { ContextStruct } from '../definitions.ts';
 import { type Fields, type Layout, layout, type StructLayout, type Value } from '../layout.ts';
@@ -31,11 +30,7 @@ export interface Writable<T> extends Layout<T> {
   readonly [writes]: true;
 }
 
-interface PointerField {
-  readonly space: Space;
-  readonly struct: string | null;
-  readonly nullable: boolean;
-}
+type PointerField = ContextStruct['pointers'][string];
 
 const writable = new WeakSet<object>();
 const pointers = new WeakMap<object, PointerField>();
@@ -64,6 +59,11 @@ export const widePacketEnd = pointerField<PacketPointer>(U64, 8, { space: 'packe
 /** A pointer to a struct of the UAPI's. `of` is needed for its type alone: the compiler finds it by name. */
 export function pointsTo<T>(_of: Layout<T>, struct: string): Layout<T> {
   return pointerField<T>(U64, 8, { space: 'kernel', struct, nullable: false });
+}
+
+/** The same where the program fills the struct in. */
+export function fills<T>(_of: Layout<T>, struct: string): Layout<T> {
+  return pointerField<T>(U64, 8, { space: 'kernel', struct, nullable: false, writable: true });
 }
 
 /** The same where there may be none: the program must test it. */

@@ -11,6 +11,7 @@ import { arrayOf as array } from '../structs.ts';
 import {
   type Context,
   context,
+  fills,
   mayPointTo,
   mayWrite,
   type PacketPointer,
@@ -76,7 +77,7 @@ export const __sk_buff = context('__sk_buff', {
   local_port: u32,
   data_meta: packetBegin,
   /** Only in flow dissectors. */
-  flow_keys: pointsTo(bpf_flow_keys, 'bpf_flow_keys'),
+  flow_keys: fills(bpf_flow_keys, 'bpf_flow_keys'),
   /** Nanoseconds. */
   tstamp: mayWrite(u64),
   wire_len: u32,
