@@ -209,6 +209,20 @@ export function receiveWithAddress(descriptor: number): number {
   return call(SYS.recvfrom, descriptor, addressOf(message), message.length, constants.MSG_DONTWAIT, at, at + 64);
 }
 
+/** Sends these bytes from a socket to where it is connected, or gives -errno. */
+export function sendBytes(descriptor: number, bytes: Uint8Array): number {
+  const copy = new Uint8Array(new ArrayBuffer(Math.max(64, bytes.length)));
+  copy.set(bytes);
+  return call(SYS.sendto, descriptor, addressOf(copy), bytes.length, constants.MSG_NOSIGNAL);
+}
+
+/** Receives what is there, at most `length` bytes; null where there is nothing (or the socket failed). */
+export function receiveBytes(descriptor: number, length: number): Uint8Array | null {
+  const into = new Uint8Array(new ArrayBuffer(Math.max(64, length)));
+  const result = call(SYS.recvfrom, descriptor, addressOf(into), length, constants.MSG_DONTWAIT);
+  return result < 0 ? null : into.slice(0, result);
+}
+
 /** Sends a datagram from a new socket to an address; whether `receiver` gets it in time. */
 export function arrives(address: string, port: number, receiver: number, timeoutMs = 200): boolean {
   using sender = openSocket(constants.AF_INET, constants.SOCK_DGRAM);
