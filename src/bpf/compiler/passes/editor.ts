@@ -14,7 +14,6 @@ import {
   type Condition,
   type Constant,
   type IrFunction,
-  type Location,
   mapOperands,
   operandsOf,
   type Phi,
@@ -132,10 +131,6 @@ export class Editor {
   /** Forgets numbers that are gone from the entry, so that they are made anew. */
   forget(constant: Constant): void {
     this.#constants.delete(constant.value);
-  }
-
-  location(block: Block): Location | null {
-    return block.terminator?.location ?? null;
   }
 }
 

@@ -2,10 +2,10 @@
  * Room `bpf`: rules for extensions, byte swaps and negation. Most extensions of a compiled program are useless: what they extend is
  * extended already, or their user looks at the low bytes only.
  *
- * A newcomer would get wrong: a load can extend by itself, with zeros or by the sign, but a narrower load of the same address is
- * another access: of a context or a relocated field it would not be allowed.
+ * A newcomer would get wrong: an extension is also what the verifier knows a bound by. Of a value that it must bound only what it would
+ * see itself is left out.
  */
-import { type Load, operandsOf, type Unary, type Value, type Width } from '../ir.ts';
+import type { Unary, Value, Width } from '../ir.ts';
 import { evaluateUnary } from './evaluate.ts';
 import { lowPart, type Workshop } from './simplify-binary.ts';
 
@@ -20,15 +20,6 @@ function narrow(workshop: Workshop, value: Unary): Value | null {
   const isShift = operator === 'shl' && right.kind === 'constant' && right.value >= 0n && right.value < 32n;
   if (!isShift && !narrowable.has(operator)) return null;
   return workshop.emit(workshop.editor.binary(operator, 32, left, right, value));
-}
-
-/** Whether a load may read fewer of its bytes, or extend otherwise. */
-function isPlain(load: Value): load is Load {
-  return load.kind === 'load' && !load.volatile && load.relocation === null && load.space === 'scalar';
-}
-
-function loadOtherwise(workshop: Workshop, value: Unary, load: Load, width: Width, signed: boolean): Value {
-  return workshop.emit({ ...workshop.editor.copy(load), width, signed, location: value.location, name: value.name });
 }
 
 function simplifyZeroExtension(workshop: Workshop, value: Unary): Value | null {
@@ -87,28 +78,5 @@ export function simplifyUnary(workshop: Workshop, value: Unary): Value | null {
     case 'neg':
       if (operand.kind !== 'unary' || operand.operator !== 'neg' || operand.width !== width) return null;
       return width === 8 ? operand.operand : workshop.emit(editor.unary('zext', 4, operand.operand, value));
-  }
-}
-
-/**
- * An extension whose operand is a load that nothing else uses: the load extends by itself. Done where uses are counted.
- * Only memory that may be read at any width: the context's fields may not.
- */
-export function loadThatExtends(workshop: Workshop, value: Unary): Value | null {
-  const { operand } = value;
-  if (!isPlain(operand) || operand.address.space === 'context' || operand.address.space === 'scalar') return null;
-  if (value.operator === 'sext' && value.width <= operand.width && value.width !== 8) {
-    return loadOtherwise(workshop, value, operand, value.width, true);
-  }
-  if (value.operator === 'zext' && value.width < operand.width) {
-    return loadOtherwise(workshop, value, operand, value.width, false);
-  }
-  return null;
-}
-
-/** How often each value is used, terminators included. */
-export function countUses(values: Iterable<Value>, counts: Map<Value, number>): void {
-  for (const value of values) {
-    for (const operand of operandsOf(value)) counts.set(operand, (counts.get(operand) ?? 0) + 1);
   }
 }
