@@ -7,18 +7,15 @@ import { readFileSync } from 'node:fs';
 import test, { after, before, type TestContext } from 'node:test';
 import { assemble } from '../../src/bpf/assembler.ts';
 import { loadObject } from '../../src/bpf/loader/collection.ts';
-import type { ObjectProgram } from '../../src/bpf/loader/collection-programs.ts';
-import { btfInfo, openById, programInfo } from '../../src/bpf/loader/info.ts';
 import { Executable, findExecutable, ProbeError } from '../../src/bpf/loader/links/executable.ts';
 import { Link } from '../../src/bpf/loader/links/link.ts';
 import { tracefsPath } from '../../src/bpf/loader/links/perf-event.ts';
-import { attachTracing, readIteratorText } from '../../src/bpf/loader/links/tracing.ts';
+import { readIteratorText } from '../../src/bpf/loader/links/tracing.ts';
 import { loadProgram } from '../../src/bpf/loader/program.ts';
 import { BtfBuilder } from '../../src/bpf/object/btf/builder.ts';
 import { I32, U64 } from '../../src/bpf/types.ts';
 import { KernelError } from '../../src/kernel/error.ts';
 import { mountsOf } from '../../src/kernel/mounts.ts';
-import { closeDescriptor } from '../../src/kernel/socket.ts';
 import { call, SYS } from '../../src/kernel/syscall.ts';
 import { mounted, type Place, kernelSkip as skip } from '../support/bpf-kernel.ts';
 import { countingObject, functionOf, kind, loadCounter, objectOf } from '../support/bpf-object.ts';
@@ -209,15 +206,6 @@ function typedTarget(name: string): ReturnType<typeof loadObject> {
   );
 }
 
-/** The id of a program's main function in its own BTF: the first function there. */
-function functionId(program: ObjectProgram): number {
-  const descriptor = openById('btf', programInfo(program.descriptor).btfId);
-  assert.ok(descriptor !== null);
-  assert.equal(btfInfo(descriptor).isKernel, false);
-  closeDescriptor(descriptor);
-  return program.functionTypeId;
-}
-
 /** Attaches; where the kernel refuses, says why. */
 function attachOrReport(context: TestContext, what: string, attachIt: () => void): void {
   try {
@@ -229,23 +217,25 @@ function attachOrReport(context: TestContext, what: string, attachIt: () => void
   }
 }
 
-test('a program is attached to another program, or the refusal says why', { skip }, (context) => {
+test('a program is attached to another program, or takes its place, or the refusal says why', { skip }, (context) => {
   using target = typedTarget('answer');
   const { answer } = target.programs;
-  for (const attachType of ['trace_fentry', 'trace_fexit'] as const) {
-    attachOrReport(context, `${attachType} of a program`, () => {
-      using tracer = loadProgram({
-        type: 'tracing',
-        attachType,
-        attachBtfId: functionId(answer),
-        attachTo: answer,
-        instructions: assemble('mov %r0, 0\nexit'),
-      });
-      using link = attachTracing(tracer, 'answer');
-      assert.equal(answer.testRun({ data: new Uint8Array(64) }).result, 7);
-      assert.equal(link.info().attachType, attachType);
+  for (const [type, attachType, result] of [
+    ['tracing', 'trace_fentry', 7],
+    ['tracing', 'trace_fexit', 7],
+    ['ext', null, 0],
+  ] as const) {
+    attachOrReport(context, `${attachType ?? type} of a program`, () => {
+      const spec = countingObject(kind(type, { attachType, target: 'answer', section: `${type}/answer` }), 0);
+      using collection = loadObject(spec, { attachTo: { count: answer } });
+      using _link = collection.programs.count.attach();
+      assert.equal(answer.testRun({ data: new Uint8Array(64) }).result, result);
+      assert.equal(collection.globals.hits.value, 1n);
     });
   }
+  const unknown = countingObject(kind('ext', { target: 'question', section: 'freplace/question' }), 0);
+  assert.throws(() => loadObject(unknown, { attachTo: { count: answer } }), /program answer has no function question/);
+  assert.throws(() => loadObject(unknown), /takes the place of another program’s function: give that as attachTo/);
 });
 
 test('programs at kernel functions, LSM hooks and kprobes run, or the refusal says why', { skip }, (context) => {

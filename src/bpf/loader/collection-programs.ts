@@ -30,15 +30,14 @@ import { structOpsMember } from './struct-ops.ts';
 export class ObjectProgram extends Program {
   readonly name: string;
   readonly kind: ProgramKind;
+  /** Its functions in the object's own BTF, by which other programs are attached to them; empty where the object has none. */
+  readonly functionTypes: ReadonlyMap<string, number>;
 
-  /** Its function in the object's own BTF, by which programs are attached to it; 0 where the object has none. */
-  readonly functionTypeId: number;
-
-  constructor(descriptor: number, log: string, name: string, kind: ProgramKind, functionTypeId: number) {
+  constructor(descriptor: number, log: string, program: LinkedProgram, kind: ProgramKind) {
     super(descriptor, kind.type as ProgramTypeName, log, kind.attachType as AttachTypeName | null);
-    this.name = name;
+    this.name = program.name;
     this.kind = kind;
-    this.functionTypeId = functionTypeId;
+    this.functionTypes = new Map(program.functions.map(({ name, typeId }) => [name, typeId]));
   }
 
   /**
@@ -60,6 +59,8 @@ export interface ProgramContext {
   readonly sections: ReadonlyMap<string, LoadedSection>;
   /** Types to relocate to, in place of the running kernel's. */
   readonly kernelTypes: Btf | null;
+  /** Programs to whose functions others are attached, by the name of the one that is attached. */
+  readonly attachTo: Readonly<Record<string, ObjectProgram>>;
   readonly logLevel: LogLevel;
 }
 
@@ -100,19 +101,35 @@ function patchOne(relocation: Relocation, one: Instruction, context: ProgramCont
   }
 }
 
-function hookOf(name: string, kind: ProgramKind, object: ObjectSpec): Pick<ProgramSpec, 'attachType' | 'attachBtfId'> {
-  if (kind.type === 'struct_ops') {
-    const map = object.maps.find(({ structOps }) => structOps?.functions.some((one) => one.name === name));
-    if (map === undefined)
-      throw new ReferenceError(`${name} implements a member of a struct, but no map of the object holds it`);
-    const { typeId, index } = structOpsMember(map, name);
-    return { attachBtfId: typeId, attachType: index };
+type Hook = Pick<ProgramSpec, 'attachType' | 'attachBtfId' | 'attachTo'>;
+
+function structOpsHook(name: string, object: ObjectSpec): Hook {
+  const map = object.maps.find(({ structOps }) => structOps?.functions.some((one) => one.name === name));
+  if (map === undefined) {
+    throw new ReferenceError(`${name} implements a member of a struct, but no map of the object holds it`);
   }
+  const { typeId, index } = structOpsMember(map, name);
+  return { attachBtfId: typeId, attachType: index };
+}
+
+function hookOf(name: string, kind: ProgramKind, context: ProgramContext): Hook {
+  if (kind.type === 'struct_ops') return structOpsHook(name, context.object);
   const attachType = kind.attachType as AttachTypeName | null;
   if (attachType !== null && !(attachType in ATTACH_TYPES)) {
     throw new TypeError(`program ${name} is for ${attachType}, which is not one of the kernel's hooks`);
   }
-  return needsHookType(kind) ? { attachType, attachBtfId: hookTypeId(kind, kernelBtf()) } : { attachType };
+  const attachTo = context.attachTo[name];
+  if (attachTo === undefined) {
+    if (kind.type === 'ext')
+      throw new TypeError(`program ${name} takes the place of another program’s function: give that as attachTo`);
+    return needsHookType(kind) ? { attachType, attachBtfId: hookTypeId(kind, kernelBtf()) } : { attachType };
+  }
+  // Without a name the program itself is meant.
+  const target = kind.target ?? attachTo.name;
+  const attachBtfId = attachTo.functionTypes.get(target);
+  if (attachBtfId === undefined)
+    throw new ReferenceError(`program ${attachTo.name} has no function ${target} with a type`);
+  return { attachType, attachTo, attachBtfId };
 }
 
 function patched(program: LinkedProgram, context: ProgramContext): Instruction[] {
@@ -144,8 +161,8 @@ export function loadObjectProgram(name: string, kind: ProgramKind, context: Prog
     instructions: patched(linked, context),
     logLevel,
     source: sourceOf(linked, unresolved),
-    ...hookOf(name, kind, object),
+    ...hookOf(name, kind, context),
     ...(btf === null ? {} : { btf: { descriptor: btf.descriptor, ...programInfo(linked, btf.types) } }),
   });
-  return new ObjectProgram(descriptor, log, name, kind, linked.functions[0]?.typeId ?? 0);
+  return new ObjectProgram(descriptor, log, linked, kind);
 }

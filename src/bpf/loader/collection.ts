@@ -37,6 +37,8 @@ export interface LoadOptions {
   readonly kernelTypes?: Btf;
   /** Hooks other than those in the object, by program: a tracepoint's or a kernel function's name. */
   readonly targets?: Readonly<Record<string, string>>;
+  /** For programs that are attached to another program's function (fentry, fexit) or replace it (freplace): that program. */
+  readonly attachTo?: Readonly<Record<string, ObjectProgram>>;
   /** 1 or 2 keeps the verifier's log of accepted programs. */
   readonly logLevel?: LogLevel;
 }
@@ -90,7 +92,11 @@ function checkOptions(spec: ObjectSpec, options: LoadOptions): void {
   const programs = spec.functions.filter(({ kind }) => kind !== null).map(({ name }) => name);
   const variables = spec.data.flatMap((section) => section.variables.map(({ name }) => name));
   checkNames('map', [...Object.keys(options.maps ?? {}), ...Object.keys(options.maxEntries ?? {})], maps);
-  checkNames('program', [...(options.programs ?? []), ...Object.keys(options.targets ?? {})], programs);
+  checkNames(
+    'program',
+    [...(options.programs ?? []), ...Object.keys({ ...options.targets, ...options.attachTo })],
+    programs,
+  );
   checkNames('variable', Object.keys(options.constants ?? {}), variables);
 }
 
@@ -192,6 +198,7 @@ class Load {
           maps: this.maps,
           sections: this.sections,
           kernelTypes: this.#options.kernelTypes ?? null,
+          attachTo: this.#options.attachTo ?? {},
           logLevel: this.#options.logLevel ?? 0,
         },
       );
