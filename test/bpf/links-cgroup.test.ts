@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test, { after, before } from 'node:test';
 import { Link } from '../../src/bpf/loader/links/link.ts';
+import { ATTACH_TYPES } from '../../src/kernel/bpf-names.ts';
 import * as constants from '../../src/kernel/constants.ts';
 import { ERRNO } from '../../src/kernel/errno.ts';
 import {
@@ -176,6 +177,14 @@ test('sock_ops sees connections being made', { skip }, () => {
     assert.equal(isReadable(listener.descriptor, 1000), true);
   });
   assert.ok(hits >= 3, `${hits} operations`);
+});
+
+test('every hook for addresses takes a program', { skip }, () => {
+  const hooks = Object.keys(ATTACH_TYPES).filter((name) =>
+    /^cgroup_(?:inet[46]_(?:bind|connect|getpeername|getsockname)|udp[46]_|unix_)/.test(name),
+  );
+  assert.equal(hooks.length, 17);
+  for (const hook of hooks) withProgram('cgroup_sock_addr', hook, ALLOW, () => undefined);
 });
 
 test('a cgroup link is replaced, and ends with its handle', { skip }, () => {

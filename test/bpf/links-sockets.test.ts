@@ -125,6 +125,26 @@ test('sk_skb decides over what a socket in a map receives', { skip }, () => {
   assert.ok(dropping.hits() > 0);
 });
 
+test('a stream parser and a verdict work together, and each kind of verdict takes programs', { skip }, () => {
+  using parsing = loadCounter(kind('sk_skb', { attachType: 'sk_skb_stream_parser' }), 64);
+  using dropping = loadCounter(kind('sk_skb', { attachType: 'sk_skb_stream_verdict' }), 0);
+  using sockets = socketMap();
+  net.inside(() => {
+    using pair = connection();
+    using _parser = parsing.program.attach({ map: sockets });
+    using _verdict = dropping.program.attach({ map: sockets });
+    sockets.set(0, pair.server);
+    send(pair.client);
+    assert.equal(isReadable(pair.server, 50), false);
+  });
+  assert.ok(parsing.hits() > 0);
+  assert.ok(dropping.hits() > 0);
+  using other = socketMap();
+  using plain = loadCounter(kind('sk_skb', { attachType: 'sk_skb_verdict' }), 1);
+  using attached = plain.program.attach({ map: other });
+  assert.equal(attached.kind, 'sockmap');
+});
+
 const pointer: Type = { kind: 'pointer', target: () => U8 };
 const operations = layOut('tcp_congestion_ops', [
   { name: 'name', type: { kind: 'array', element: U8, length: 16 } },
