@@ -43,7 +43,9 @@ test('the running kernel gives the kinds the same numbers', (context) => {
     context.skip('bpftool and a kernel with BTF are needed');
     return;
   }
-  const numbers = new Map([...types.matchAll(/^\t(BPF_\w+) = (\d+),$/gm)].map(([, name, value]) => [name, Number(value)]));
+  const numbers = new Map(
+    [...types.matchAll(/^\t(BPF_\w+) = (\d+),$/gm)].map(([, name, value]) => [name, Number(value)]),
+  );
   const known = expected.filter(({ name }) => numbers.has(name));
   assert.ok(known.length > 110);
   for (const { name, value } of known) assert.equal(numbers.get(name), value, name);
