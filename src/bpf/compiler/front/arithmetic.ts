@@ -57,7 +57,7 @@ export function operandOf(builder: Builder, scalar: Scalar, bits: 32 | 64): Valu
 }
 
 /** A boolean from a number: whether it is not 0. */
-export function toBoolean(builder: Builder | null, scalar: Scalar): Scalar {
+function toBoolean(builder: Builder | null, scalar: Scalar): Scalar {
   if (scalar.constant !== null) return known(BOOLEAN, scalar.constant === 0n ? 0n : 1n);
   if (scalar.type.kind === 'boolean') return scalar;
   const bits = scalar.type.bytes === 8 ? 64 : 32;

@@ -12,7 +12,7 @@ import type { Operand } from './values.ts';
 
 /** A name at the top level of a module. */
 export type Declaration =
-  | { readonly kind: 'constant'; readonly node: Declarator; readonly exported: boolean }
+  | { readonly kind: 'constant'; readonly node: Declarator }
   | { readonly kind: 'function'; readonly node: FunctionNode & { type: 'FunctionDeclaration' } }
   | { readonly kind: 'enum'; readonly node: StatementNode<'TSEnumDeclaration'> }
   /** `from` null: the library. `name` null: all of it (`import * as`). */

@@ -54,7 +54,7 @@ export interface Target {
 }
 
 /** Names of one block of the source. */
-export interface Scope {
+interface Scope {
   readonly parent: Scope | null;
   readonly names: Map<string, Binding>;
 }
@@ -227,7 +227,7 @@ export class Frame {
 
   /** A name for an operand that never changes. */
   bind(node: Located, name: string, operand: Operand): Binding {
-    const binding: Binding = { name, operand, variable: null, owner: this };
+    const binding: Binding = { name, operand, variable: null };
     if (operand.kind === 'scalar' && operand.value !== null) operand.value.name ??= name;
     if (operand.kind === 'pointer') operand.address.name ??= name;
     this.declare(node, binding);
@@ -238,7 +238,7 @@ export class Frame {
   /** A variable: `shape` says everything but its value. */
   variable(node: Located, name: string, shape: Scalar | Pointer): Binding {
     const ir = { name, space: shape.kind === 'scalar' ? 'scalar' : shape.space };
-    const binding: Binding = { name, operand: null, variable: { ir, shape }, owner: this };
+    const binding: Binding = { name, operand: null, variable: { ir, shape } };
     this.declare(node, binding);
     return binding;
   }

@@ -53,7 +53,7 @@ function identityOf(value: object): number {
 }
 
 /** What a function's result is annotated with; null without an annotation. */
-export function resultAnnotation(unit: Unit, module: Module, node: FunctionNode): Annotation | null {
+function resultAnnotation(unit: Unit, module: Module, node: FunctionNode): Annotation | null {
   const { returnType } = node;
   if (returnType?.type !== 'TSTypeAnnotation') return null;
   return annotationOf(unit, module, returnType.typeAnnotation);

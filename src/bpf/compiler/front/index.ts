@@ -39,15 +39,15 @@ function exportedNames(module: Module, seen = new Set<Module>()): Set<string> {
  *
  * @param path shown in messages; imports are resolved against it
  * @param readFile gives a source's text, and throws an error with a `code` for one that cannot be read
- * @param catalogue what `millrace/bpf` exports
+ * @param library what `millrace/bpf` exports
  * @throws CompileErrors with all that is wrong, as far as it could be found in one go
  */
-export function lowerModuleWith(
+export function lowerModule(
   path: string,
   readFile: (path: string) => string,
-  catalogue: ReadonlyMap<string, Definition>,
+  library: ReadonlyMap<string, Definition> = catalogue,
 ): FrontResult {
-  const unit = new Unit(catalogue, evaluateDeclaration);
+  const unit = new Unit(library, evaluateDeclaration);
   const module = unit.attempt(() => loadModule(unit, path, readFile));
   if (module !== null) {
     for (const [name, { node }] of module.declarations) {
@@ -61,9 +61,4 @@ export function lowerModuleWith(
     throw new CompileErrors(unit.errors, (file) => texts.get(file) ?? '');
   }
   return unit.finish();
-}
-
-/** Lowers a module with the library as it is: see {@link lowerModuleWith}. */
-export function lowerModule(path: string, readFile: (path: string) => string): FrontResult {
-  return lowerModuleWith(path, readFile, catalogue);
 }

@@ -125,7 +125,7 @@ function declareVariables(module: Module, node: StatementNode<'VariableDeclarati
     if (declarator.id.type !== 'Identifier') {
       refuse(declarator.id, 'destructuring at the top of a module is not supported', 'declare one name at a time');
     }
-    declareName(module, declarator.id.name, { kind: 'constant', node: declarator, exported });
+    declareName(module, declarator.id.name, { kind: 'constant', node: declarator });
     if (exported) module.exports.set(declarator.id.name, declarator.id.name);
   }
 }

@@ -18,24 +18,36 @@ import { computed, describe, type Operand, type Pointer, pointerTo, type Scalar,
  */
 const OFFSET_MAX = 0x7fff;
 
+/** Where contexts say that their bytes begin: those of a packet, of a socket option's value (bpf_sockopt), of a TCP header (bpf_sock_ops). */
+const BEGINNINGS = ['data', 'optval', 'skb_data'] as const;
+
+/** A context and its fields that bound the bytes. */
+interface Bounded {
+  readonly context: Pointer;
+  readonly begin: (typeof BEGINNINGS)[number];
+}
+
 /** The context, which must be of a program that may see its packet. */
-function packetContext(frame: Frame, node: Expression): Pointer {
+function packetContext(frame: Frame, node: Expression): Bounded {
   const operand = frame.value(node);
-  if (operand.kind !== 'pointer' || operand.context?.pointers.data?.space !== 'packet') {
+  const pointers = operand.kind === 'pointer' ? operand.context?.pointers : undefined;
+  const begin = BEGINNINGS.find((name) => pointers?.[name]?.space === 'packet');
+  if (operand.kind !== 'pointer' || begin === undefined) {
     refuse(
       node,
       `${describe(operand)} gives no access to a packet`,
       'pass the context of an xdp, tc, sk_msg or sk_skb program',
     );
   }
-  return operand;
+  return { context: operand, begin };
 }
 
-function boundary(frame: Frame, context: Pointer, name: 'data' | 'data_end'): Value {
+function boundary(frame: Frame, { context, begin }: Bounded, which: 'packet' | 'packetEnd'): Value {
+  const name = which === 'packet' ? begin : `${begin}_end`;
   const field = (context.type as StructType).fields.find((one) => one.name === name);
   const offset = context.offset + (field?.offset ?? 0);
   const width = bytesOf(field?.type ?? U32) as Width;
-  return frame.builder.load(width, false, context.address, name === 'data' ? 'packet' : 'packetEnd', { offset });
+  return frame.builder.load(width, false, context.address, which, { offset });
 }
 
 interface Start {
@@ -77,8 +89,8 @@ export function packet(frame: Frame, node: Call): Operand {
   if (bytes === 0) refuse(typeNode, `${describe(layout)} has no bytes`);
   const offset = frame.scalar(offsetNode);
   frame.at(node);
-  const start = startAt(frame, offsetNode, boundary(frame, context, 'data'), offset);
-  const end = boundary(frame, context, 'data_end');
+  const start = startAt(frame, offsetNode, boundary(frame, context, 'packet'), offset);
+  const end = boundary(frame, context, 'packetEnd');
   const past = builder.binary('add', 64, start.address, builder.constant(start.offset + bytes), 'packet');
   const fits: Test = { condition: 'ule', bits: 64, left: past, right: end };
   return pointerTo(layout.type, start.address, 'packet', {
@@ -96,8 +108,8 @@ export function packetLength(frame: Frame, node: Call): Operand {
   if (contextNode === undefined) refuse(node, 'packetLength takes the context');
   const context = packetContext(frame, contextNode);
   frame.at(node);
-  const data = boundary(frame, context, 'data');
-  const end = boundary(frame, context, 'data_end');
+  const data = boundary(frame, context, 'packet');
+  const end = boundary(frame, context, 'packetEnd');
   const length = frame.builder.binary('sub', 64, end, data);
   // The verifier knows nothing of the difference of two pointers. Cut to 32 bits it can be bounded by comparisons of 32 bits.
   return computed(U32, frame.builder.unary('zext', 4, length), [0n, 0xffffn]);

@@ -147,7 +147,7 @@ function breakNames(frame: Frame, node: Declarator): void {
     }
   }
   for (const name of names) {
-    const binding: Binding = { name, operand: BROKEN, variable: null, owner: frame };
+    const binding: Binding = { name, operand: BROKEN, variable: null };
     frame.scope.names.set(name, binding);
   }
 }

@@ -32,7 +32,7 @@ export interface FrontResult {
 }
 
 /** Looks at a declaration: what its name stands for. */
-export type Evaluate = (unit: Unit, module: Module, name: string) => Operand;
+type Evaluate = (unit: Unit, module: Module, name: string) => Operand;
 
 const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to;
 

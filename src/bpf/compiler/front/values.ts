@@ -92,7 +92,7 @@ export interface Pointer extends Location {
 }
 
 /** What is only there while compiling. */
-export type Compiled =
+type Compiled =
   | { readonly kind: 'type'; readonly type: Type }
   | { readonly kind: 'map'; readonly map: MapEntity }
   | { readonly kind: 'global'; readonly global: GlobalEntity }
@@ -133,8 +133,6 @@ export interface Binding {
   readonly operand: Operand | null;
   /** Where its value changes: the IR's variable, and an operand that says all but the value. */
   readonly variable: LocalVariable | null;
-  /** The function it belongs to: callbacks cannot see the locals of others. */
-  readonly owner: object;
 }
 
 export const NULL: Operand = { kind: 'null' };
