@@ -10,6 +10,7 @@ import { type Block, type Load, type Operation, operandsOf, terminatorOperands, 
 import { Aliases } from './aliases.ts';
 import { type Editor, retarget } from './editor.ts';
 import { Knowledge } from './knowledge.ts';
+import { isNeverNull } from './simplify-condition.ts';
 
 /** Values that may live through a loop: registers, less some to work with; fewer where calls clobber r1 to r5. */
 const LIVE_MAX = 6;
@@ -122,7 +123,9 @@ class Hoisting {
 
   #mayHoistLoad(loop: Loop, block: Block, load: Load, written: number): boolean {
     if (load.volatile || (this.#aliases.memoryOf(load.address) & written) !== 0) return false;
-    if (load.address.space === 'context' || load.address.kind === 'dataAddress') return true;
+    // A kernel's variable may be absent, and is then only read behind its test.
+    if (load.address.space === 'context') return true;
+    if (load.address.kind === 'dataAddress') return isNeverNull(load.address);
     return block === loop.head && load.address.space !== 'scalar';
   }
 
