@@ -23,11 +23,14 @@ import {
 } from './context.ts';
 import { bpf_flow_keys, bpf_sock } from './sockets.ts';
 
-/** What `packet()` takes: the context of a program that may read its packet directly. */
-export interface PacketContext {
-  readonly data: PacketPointer;
-  readonly data_end: PacketPointer;
-}
+/**
+ * What `packet()` takes: the context of a program that may read its packet directly; `bpf_sockopt`, for the option's value; `bpf_sock_ops`,
+ * for the TCP header in events about header options.
+ */
+export type PacketContext =
+  | { readonly data: PacketPointer; readonly data_end: PacketPointer }
+  | { readonly optval: PacketPointer; readonly optval_end: PacketPointer }
+  | { readonly skb_data: PacketPointer; readonly skb_data_end: PacketPointer };
 
 /** A packet at the driver, before the kernel made an skb of it. */
 export type xdp_md = Value<typeof xdp_md>;
