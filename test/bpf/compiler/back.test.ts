@@ -124,6 +124,25 @@ test('numbers of 32 bits are compared as a whole, which tells the verifier most'
   assert.match(branch((_, a) => a).join(), /jlt32 %r1, 9|jge32 %r1, 9/);
 });
 
+test('a 32-bit comparison does not become one of 64 bits where an operand stands sign-extended in its register', () => {
+  const lines = textOf({ spaces: ['scalar', 'stack'] }, (builder) => {
+    const [a, place] = builder.function.parameters;
+    const negative = builder.unary('sext', 4, builder.load(4, false, place));
+    builder.store(8, place, negative);
+    const [yes, no] = [builder.block(), builder.block()];
+    builder.branch('ult', 32, negative, builder.binary('lshr', 64, a, builder.constant(40)), yes, no);
+    builder.seal(yes);
+    builder.seal(no);
+    builder.enter(yes);
+    builder.return(builder.constant(1));
+    builder.enter(no);
+    builder.return(builder.constant(2));
+  });
+  const jumps = lines.filter((line) => /^j(?:lt|ge|le|gt)/.test(line));
+  assert.equal(jumps.length, 1);
+  assert.match(jumps[0], /^j..32 /);
+});
+
 test('a division by a power of 2 is a shift, its remainder a mask', () => {
   const quotient = numbers(1, (builder, a) => builder.binary('udiv', 32, a, builder.constant(8)));
   assert.deepEqual(quotient, ['mov %r0, %r1', 'rsh32 %r0, 3', 'exit']);

@@ -90,7 +90,10 @@ export class Facts {
     if (bits === 64) return true;
     // Signed comparisons see bit 31, and a number in an instruction is extended by its sign.
     const most = (value: Value): number => (value.kind === 'constant' || condition.startsWith('s') ? 31 : 32);
-    return [left, right].every((value) => this.bits(withoutExtension(value)) <= most(value));
+    // An extension may be left out for this comparison, or stand in the register because something else needs it: both must fit.
+    return [left, right].every((value) => {
+      return Math.max(this.bits(withoutExtension(value)), this.bits(value)) <= most(value);
+    });
   }
 
   /** No bit at or above this is set. 64 where nothing is known. */
