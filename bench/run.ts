@@ -8,8 +8,8 @@
  *   npm run bench -- idle --write-docs             puts the table into docs/benchmarks.md as well
  *   npm run bench -- --write-docs                  the tables of all results kept, measuring nothing
  *
- * The benchmarks are http, static, proxy, echo, idle, bpf, ring and compile. Raw data is kept in bench/results/NAME.json. How it is measured and
- * what to mind stands in docs/benchmarks.md. Exit code 1: something failed, be it one contestant that is installed.
+ * The benchmarks are http, static, proxy, echo, idle, bpf, ring and compile. Raw data is kept in bench/results/NAME.json. How it
+ * is measured and what to mind stands in docs/benchmarks.md. Exit code 1: something failed, be it one contestant that is installed.
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';

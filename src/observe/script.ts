@@ -1,9 +1,9 @@
 /**
- * Room `observe`: from a script of one line to a program of our eBPF language. `on('tcp:tcp_retransmit_skb', (event) => count(event.dport))`
+ * Room `observe`: from a script of one line to a program of our eBPF language. `on('tcp:tcp_probe', (event) => count(event.dport))`
  * becomes a tracepoint program, a struct for the event, a map for the counts, and the code that counts.
  *
- * A newcomer would get wrong: only `count`, `histogram`, `stacks`, `start` and `elapsed`, and the short forms such as `pid()`, are rewritten.
- * The rest of the script is the language itself and goes to the compiler as it stands.
+ * A newcomer would get wrong: only `count`, `histogram`, `stacks`, `start` and `elapsed`, and the short forms such as `pid()`, are
+ * rewritten. The rest of the script is the language itself and goes to the compiler as it stands.
  */
 import { parse } from '@babel/parser';
 import { declareEvent, type KeyPart, keyParts, typeOfField } from './event-types.ts';

@@ -70,8 +70,11 @@ test('a source that does not compile is refused with its lines', async () => {
 });
 
 test('compiling is deterministic', () => {
-  const text =
-    "import { hash, u32, u64, xdp } from 'millrace/bpf';\nexport const seen = hash({ key: u32, value: u64, maxEntries: 8 });\nexport const a = xdp(() => (seen.lookup(1) === null ? 1 : 2));\n";
+  const text = [
+    "import { hash, u32, u64, xdp } from 'millrace/bpf';",
+    'export const seen = hash({ key: u32, value: u64, maxEntries: 8 });',
+    'export const a = xdp(() => (seen.lookup(1) === null ? 1 : 2));',
+  ].join('\n');
   assert.deepEqual(writeElf(compileText(text)), writeElf(compileText(text)));
 });
 
