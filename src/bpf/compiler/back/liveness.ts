@@ -174,7 +174,8 @@ export class Liveness {
   /** Says that these live in memory from now on. What is written to replace them lives within single blocks. */
   remove(registers: readonly number[]): void {
     for (const register of registers) {
-      const position = this.#positions[register];
+      // Those made since then live within one block and have no position.
+      const position = register < this.#positions.length ? this.#positions[register] : -1;
       if (position === -1) continue;
       const bit = 1 << (position & 31);
       for (let at = position >>> 5; at < this.#into.length; at += this.#words) {
