@@ -11,7 +11,15 @@ import {
 } from '../../src/kernel/address.ts';
 import * as constants from '../../src/kernel/constants.ts';
 import { check } from '../../src/kernel/error.ts';
-import { accept4, bind, closeDescriptor, connect, getsockname, listen } from '../../src/kernel/socket.ts';
+import {
+  accept4,
+  bind,
+  closeDescriptor,
+  connect,
+  getsockname,
+  listen,
+  setsockoptInt,
+} from '../../src/kernel/socket.ts';
 import { addressOf, call, SYS } from '../../src/kernel/syscall.ts';
 import { openSocket, type TestSocket } from './bpf-kernel.ts';
 
@@ -55,6 +63,8 @@ export function bound(family: 'ipv4' | 'ipv6', port = 0): TestSocket {
 /** A listening socket. */
 export function listening(family: 'ipv4' | 'ipv6' = 'ipv4', port = 0): TestSocket {
   const socket = tcp(family);
+  // Earlier connections of the port may still wait for stray segments.
+  check(setsockoptInt(socket.descriptor, constants.SOL_SOCKET, constants.SO_REUSEADDR, 1), 'setsockopt');
   check(bind(socket.descriptor, loopback(family, port)), 'bind');
   check(listen(socket.descriptor, 16), 'listen');
   return socket;
