@@ -210,7 +210,7 @@ function program(seed: number): {
   return { text: lines.join('\n'), inputs, results };
 }
 
-const PROGRAMS = 60;
+const PROGRAMS = 130;
 
 test('random expressions give what C gives', { skip: kernelSkip }, () => {
   for (let seed = 1; seed <= PROGRAMS; seed++) {

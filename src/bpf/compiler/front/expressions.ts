@@ -4,7 +4,7 @@
  * A newcomer would get wrong: an expression may give a place. Whoever wants its value asks {@link Frame.value}.
  */
 import { BOOLEAN, type Type } from '../../types.ts';
-import { type Located, refuse } from '../diagnostics.ts';
+import { type Located, Refusal, refuse } from '../diagnostics.ts';
 import * as arithmetic from './arithmetic.ts';
 import { assignment, update } from './assignment.ts';
 import { call } from './calls.ts';
@@ -12,7 +12,7 @@ import { condition, numberTest, operands, testOperand, testPointer } from './con
 import { arithmeticOperator, comparisonOperator, literalOf } from './constants.ts';
 import type { Exit, Frame, Label } from './frame.ts';
 import { temporary } from './initialise.ts';
-import { join, leave } from './join.ts';
+import { commonScalarType, join, leave } from './join.ts';
 import { member, memberOf } from './members.ts';
 import { load } from './memory.ts';
 import { bare, type Expression, type ExpressionOf } from './syntax.ts';
@@ -66,21 +66,50 @@ function identifier(frame: Frame, node: ExpressionOf<'Identifier'>): Operand {
 function conditionValue(frame: Frame, node: Expression): Operand {
   const [whenTrue, whenFalse] = [frame.label(), frame.label()];
   condition(frame, node, whenTrue, whenFalse);
-  const exits = [
-    branchOf(frame, node, whenTrue, () => known(BOOLEAN, 1n)),
-    branchOf(frame, node, whenFalse, () => known(BOOLEAN, 0n)),
-  ];
-  return join(
-    frame,
-    node,
-    exits.filter((exit) => exit !== null),
-  );
+  return choose(frame, node, [
+    { node, label: whenTrue, work: () => known(BOOLEAN, 1n) },
+    { node, label: whenFalse, work: () => known(BOOLEAN, 0n) },
+  ]);
 }
 
-/** Lowers one way of several, from its label to its open end. */
-function branchOf(frame: Frame, node: Located, label: Label, work: () => Operand): Exit | null {
-  frame.enter(label);
-  return frame.isReached ? leave(frame, node, work()) : null;
+/** One way of several: where it begins, and what gives its operand. */
+interface Way {
+  readonly node: Expression;
+  readonly label: Label;
+  readonly work: () => Operand;
+}
+
+/** What a way would give to which no control leads; null where it would be refused. Nothing of it is kept. */
+function wouldGive(frame: Frame, way: Way): Operand | null {
+  const { facts, packet } = frame;
+  frame.enterAfresh();
+  try {
+    return way.work();
+  } catch (error) {
+    if (error instanceof Refusal) return null;
+    throw error;
+  } finally {
+    frame.builder.current = null;
+    Object.assign(frame, { facts, packet });
+  }
+}
+
+/** Lowers all ways and joins them. The type of a number is that of all of them, also where only one is ever taken. */
+function choose(frame: Frame, node: Located, ways: readonly Way[]): Operand {
+  const exits: Exit[] = [];
+  const dead: Way[] = [];
+  for (const way of ways) {
+    frame.enter(way.label);
+    const exit = frame.isReached ? leave(frame, way.node, way.work()) : null;
+    if (exit === null) dead.push(way);
+    else exits.push(exit);
+  }
+  const only = exits.length === 1 ? exits[0].operand : null;
+  if (only?.kind !== 'scalar' || dead.length === 0) return join(frame, node, exits);
+  const others = dead.map((way) => wouldGive(frame, way)).filter((operand) => operand?.kind === 'scalar');
+  const literals = [only, ...others].every((one) => one.literal);
+  if (literals || others.length === 0) return join(frame, node, exits);
+  return join(frame, node, exits, { type: commonScalarType([only, ...others]), nullable: false, boxed: false });
 }
 
 function unary(frame: Frame, node: ExpressionOf<'UnaryExpression'>): Operand {
@@ -142,18 +171,15 @@ function coalesce(frame: Frame, node: ExpressionOf<'LogicalExpression'>): Operan
     refuse(tested, `${describe(pointer)} is never null`, 'leave out what stands behind ??');
   const [present, absent] = [frame.label(), frame.label()];
   testPointer(frame, pointer, present, absent);
-  const whenPresent = branchOf(frame, left, present, () => {
+  const whenPresent = (): Operand => {
     const there = { ...pointer, nullable: false, tests: null };
-    return left === tested
-      ? there
-      : readOperand(frame, left, memberOf(frame, left as ExpressionOf<'OptionalMemberExpression'>, there));
-  });
-  const whenAbsent = branchOf(frame, node.right, absent, () => frame.value(node.right));
-  return join(
-    frame,
-    node,
-    [whenPresent, whenAbsent].filter((exit) => exit !== null),
-  );
+    if (left.type !== 'OptionalMemberExpression') return there;
+    return readOperand(frame, left, memberOf(frame, left, there));
+  };
+  return choose(frame, node, [
+    { node: left, label: present, work: whenPresent },
+    { node: node.right, label: absent, work: () => frame.value(node.right) },
+  ]);
 }
 
 function logical(frame: Frame, node: ExpressionOf<'LogicalExpression'>): Operand {
@@ -163,29 +189,19 @@ function logical(frame: Frame, node: ExpressionOf<'LogicalExpression'>): Operand
   const [further, done] = [frame.label(), frame.label()];
   if (node.operator === '&&') testOperand(frame, node.left, left, further, done);
   else testOperand(frame, node.left, left, done, further);
-  const exits = [
-    branchOf(frame, node.left, done, () => left),
-    branchOf(frame, node.right, further, () => frame.value(node.right)),
-  ];
-  return join(
-    frame,
-    node,
-    exits.filter((exit) => exit !== null),
-  );
+  return choose(frame, node, [
+    { node: node.left, label: done, work: () => left },
+    { node: node.right, label: further, work: () => frame.value(node.right) },
+  ]);
 }
 
 function conditional(frame: Frame, node: ExpressionOf<'ConditionalExpression'>, expected: Type | null): Operand {
   const [whenTrue, whenFalse] = [frame.label(), frame.label()];
   condition(frame, node.test, whenTrue, whenFalse);
-  const exits = [
-    branchOf(frame, node.consequent, whenTrue, () => frame.value(node.consequent, expected)),
-    branchOf(frame, node.alternate, whenFalse, () => frame.value(node.alternate, expected)),
-  ];
-  return join(
-    frame,
-    node,
-    exits.filter((exit) => exit !== null),
-  );
+  return choose(frame, node, [
+    { node: node.consequent, label: whenTrue, work: () => frame.value(node.consequent, expected) },
+    { node: node.alternate, label: whenFalse, work: () => frame.value(node.alternate, expected) },
+  ]);
 }
 
 /** Lowers an expression. */

@@ -36,7 +36,8 @@ function resume(frame: Frame, exit: Exit): void {
   frame.packet = exit.packet;
 }
 
-function commonScalarType(scalars: readonly Scalar[]): IntegerType | BooleanType {
+/** The type in which numbers of several ways meet. */
+export function commonScalarType(scalars: readonly Scalar[]): IntegerType | BooleanType {
   if (scalars.every((one) => one.type.kind === 'boolean')) return BOOLEAN;
   // What counts of an operand here is its type, and its value where it is a literal.
   const [first, ...rest] = scalars.map((one) => (one.literal ? one : known(one.type, 0n)));
