@@ -199,6 +199,7 @@ test('what no run could make right is refused before the first', () => {
     ['ja +5\nexit', /^instruction 0 \(ja \+5\): leads to 6, where no instruction begins/],
     ['ja +1\nlddw %r0, 1\nexit', /^instruction 0 \(ja \+1\): leads to 2, where no instruction begins/],
     ['mov %r10, 1\nexit', /writes the frame pointer/],
+    ['lddw %r1, code_addr(-9)\nmov %r0, 0\nexit', /leads to -8, where no instruction begins/],
     ['call 9999\nexit', /calls helper 9999, which the VM does not have/],
     ['lddw %r1, map_by_fd(8)\nexit', /names map 8, which the VM was not given/],
     ['.word 0x00000000000000ff\nexit', /is no instruction of RFC 9669/],
@@ -208,6 +209,25 @@ test('what no run could make right is refused before the first', () => {
   for (const [text, message] of refused) {
     assert.throws(() => new Machine(assemble(text)), { name: 'VmFault', message }, text);
   }
+});
+
+test('a program with errors in it ends with a result or a fault, never otherwise', () => {
+  const random = randomSource(4);
+  const fields = ['opcode', 'destination', 'source', 'offset', 'immediate'] as const;
+  let faults = 0;
+  for (let round = 0; round < 3_000; round++) {
+    const instructions = [...randomProgram(random, 24)];
+    const at = random.integer(instructions.length);
+    const field = fields[random.integer(fields.length)];
+    instructions[at] = { ...instructions[at], [field]: random.integer(256) - (field === 'offset' ? 128 : 0) };
+    try {
+      new Machine(instructions, { instructionsMax: 1_000 }).run({ memory: fillMemory(random) });
+    } catch (error) {
+      assert.ok(error instanceof VmFault, String(error));
+      faults++;
+    }
+  }
+  assert.ok(faults > 100, `only ${faults} programs were wrong`);
 });
 
 test('a program without an exit runs past its end', () => {

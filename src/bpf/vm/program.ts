@@ -8,7 +8,7 @@
  * loop that executes them stays short.
  */
 import * as abi from '../../kernel/bpf-abi.ts';
-import { type Instruction, slotsOf } from '../instructions.ts';
+import { type Instruction, slotsOf, WIDE_LOAD } from '../instructions.ts';
 import { VmFault } from './fault.ts';
 import { checkInstruction, isFarJump, registersOf } from './instruction-check.ts';
 import { STEP } from './steps.ts';
@@ -161,6 +161,7 @@ class Preparation {
         words[WORD_STEP] = (found.opcode & 0xe0) === abi.BPF_ATOMIC ? STEP.atomic : stores.get(size)!;
         return;
       case abi.BPF_LD:
+        if (found.source === abi.BPF_PSEUDO_FUNC) this.#target(slot, found);
         words[WORD_STEP] = STEP.constant;
         words[WORD_SOURCE] = found.immediate;
         words[WORD_OPERAND] = found.nextImmediate;
@@ -221,7 +222,8 @@ class Preparation {
   }
 
   #target(slot: number, found: Instruction): number {
-    const target = slot + 1 + (isFarJump(found) ? found.immediate : found.offset);
+    const isFar = isFarJump(found) || found.opcode === WIDE_LOAD;
+    const target = slot + 1 + (isFar ? found.immediate : found.offset);
     if (target < 0 || target >= this.#slots || this.#starts[target] === -1) {
       throw new VmFault(slot, found, `leads to ${target}, where no instruction begins`);
     }

@@ -14,6 +14,8 @@ export interface FormatSource {
   readonly bytesAt: (address: bigint, size: number) => Uint8Array;
 }
 
+/** A width beyond it could only waste memory: a line of the kernel's has 1024 characters at most. */
+const COLUMNS_MAX = 1024;
 const IPV4_BYTES = 4;
 const IPV6_BYTES = 16;
 
@@ -67,7 +69,8 @@ export function formatText(format: string, source: FormatSource): string | null 
       return '';
     }
     const converted = convert(source, value, length, conversion);
-    return left === '-' ? converted.padEnd(Number(width)) : converted.padStart(Number(width), zero === '0' ? '0' : ' ');
+    const columns = Math.min(Number(width), COLUMNS_MAX);
+    return left === '-' ? converted.padEnd(columns) : converted.padStart(columns, zero === '0' ? '0' : ' ');
   });
   return isValid ? text : null;
 }
