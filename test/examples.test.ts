@@ -10,9 +10,11 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import test, { type TestContext } from 'node:test';
+import { arrives, boundUdp, hosts, kernelSkip } from './support/bpf-kernel.ts';
 import { projectRoot } from './support/sources.ts';
 
 const folder = join(projectRoot, 'examples');
@@ -86,6 +88,30 @@ test('static-and-proxy serves its own source and both upstreams', async (context
   const answers = [await ask(), await ask()];
   assert.deepEqual(new Set(answers.map(({ upstream }) => upstream)), new Set(['first', 'second']));
   assert.deepEqual(await example.end(), [0, '']);
+});
+
+test('bpf-drop drops and counts what comes from a blocked address', { skip: kernelSkip }, async (context) => {
+  using pair = hosts();
+  const main = join(folder, 'bpf-drop', 'main.ts');
+  const words = [`--net=${pair.other.path}`, process.execPath, main, 'veth', '10.77.0.1'];
+  const child = spawn('nsenter', words, { stdio: ['ignore', 'pipe', 'pipe'] });
+  context.after(() => child.kill('SIGKILL'));
+  const exited = once(child, 'exit') as Promise<[number | null]>;
+  const errors = text(child.stderr);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const next = async (): Promise<string> => {
+    const { value, done } = await lines.next();
+    return done === true ? assert.fail(`it ended: ${await errors}`) : value;
+  };
+  assert.equal(await next(), 'dropping what comes from 10.77.0.1 on veth');
+  using receiver = pair.other.inside(() => boundUdp('10.77.0.2'));
+  const reaches = (timeoutMs: number): boolean =>
+    pair.one.inside(() => arrives('10.77.0.2', receiver.port, receiver.descriptor, timeoutMs));
+  assert.equal(reaches(100), false);
+  while (!/^10\.77\.0\.1 [1-9]/.test(await next())) assert.equal(reaches(100), false);
+  child.kill('SIGINT');
+  assert.deepEqual([(await exited)[0], await errors], [0, '']);
+  assert.equal(reaches(2000), true);
 });
 
 test('every example is run by a test', () => {
