@@ -5,11 +5,19 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { instantiate, type VmObject, type World } from '../../src/bpf/index.ts';
+import { catalogue } from '../../src/bpf/library/catalogue.ts';
 import { loadObject } from '../../src/bpf/loader/collection.ts';
 import type { MapSpec, ObjectSpec, Relocation } from '../../src/bpf/object/spec.ts';
 import { HELPERS, type HelperName } from '../../src/kernel/bpf-helpers.ts';
 import { kernelSkip } from '../support/bpf.ts';
 import { functionOf, kind, mapOf, objectOf, sectionOf } from '../support/bpf-object.ts';
+
+test('helpers have the numbers under which the library, which is pinned to the headers, knows them', () => {
+  const known = [...catalogue.values()].filter((one) => one.kind === 'helper');
+  assert.ok(known.length > 200, `${known.length} helpers`);
+  const numbers: Readonly<Record<string, number>> = HELPERS;
+  for (const { name, id } of known) assert.equal(numbers[name.replace(/^bpf_/, '')], id, name);
+});
 
 type Relocated = readonly [number, Relocation['kind'], string, number?];
 
