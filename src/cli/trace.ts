@@ -5,6 +5,7 @@
  * and follow each other in a file.
  */
 import { CompileErrors } from '../bpf/compiler/diagnostics.ts';
+import { VerifierError } from '../bpf/loader/verifier.ts';
 import { Observer, type Table } from '../observe/observer.ts';
 import { showCounts, showHistogram, showStacks } from '../observe/show.ts';
 import { Tracefs } from '../observe/tracepoints.ts';
@@ -102,6 +103,8 @@ export async function trace(event: string | undefined, options: TraceOptions): P
     } catch (error) {
       // Its places are those of the program that the script became.
       if (error instanceof CompileErrors) throw new UsageError(messagesOf(error));
+      if (error instanceof VerifierError)
+        throw new UsageError(`script: the verifier says: ${error.explanation.sentence}`);
       throw error;
     }
   });

@@ -72,9 +72,15 @@ function fieldOf(line: string): EventField | null {
   };
 }
 
-/** Reads the text of a `format` file. */
+/** What every event begins with (`common_pid` and others): programs may not read it (tp_prog_is_valid_access, kernel/trace/bpf_trace.c). */
+const COMMON_BYTES = 8;
+
+/** Reads the text of a `format` file. Fields that are common to all events are left out: `pid()` and others tell what they would. */
 export function parseFormat(event: string, text: string): EventFormat {
-  const fields = text.split('\n').flatMap((line) => fieldOf(line) ?? []);
+  const fields = text
+    .split('\n')
+    .flatMap((line) => fieldOf(line) ?? [])
+    .filter(({ offset }) => offset >= COMMON_BYTES);
   return { event, fields: fields.sort((one, other) => one.offset - other.offset) };
 }
 

@@ -42,7 +42,9 @@ test('an event’s fields have the kernel’s places and widths', () => {
   );
   assert.equal(field('comm').text, true);
   assert.equal(field('name').dynamic, true);
-  assert.equal(field('common_pid').signed, true);
+  assert.equal(field('sport').signed, false);
+  // What programs may not read is not offered.
+  assert.equal(field('common_pid'), undefined);
 });
 
 for (const script of [
