@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { inspect } from 'node:util';
 import { kernelSkip } from '../../support/bpf.ts';
 import { loadMain } from '../../support/bpf-compiler.ts';
 
@@ -221,7 +222,7 @@ test('random expressions give what C gives', { skip: kernelSkip }, () => {
       assert.deepEqual(
         globals.results,
         results,
-        `seed ${seed}, optimised: ${optimise}\n${text}\n${JSON.stringify(inputs, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value))}`,
+        `seed ${seed}, optimised: ${optimise}\n${text}\n${inspect(inputs)}`,
       );
     }
   }

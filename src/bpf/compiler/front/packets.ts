@@ -18,7 +18,7 @@ import { computed, describe, type Operand, type Pointer, pointerTo, type Scalar,
  */
 const OFFSET_MAX = 0x7fff;
 
-/** Where contexts say that their bytes begin: those of a packet, of a socket option's value (bpf_sockopt), of a TCP header (bpf_sock_ops). */
+/** Where contexts say that their bytes begin: of a packet, of a socket option's value (bpf_sockopt), of a TCP header (bpf_sock_ops). */
 const BEGINNINGS = ['data', 'optval', 'skb_data'] as const;
 
 /** A context and its fields that bound the bytes. */
