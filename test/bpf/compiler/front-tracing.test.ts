@@ -251,3 +251,34 @@ test('declarations written from the kernel’s types are types of programs', { s
     ['pid', 'real_parent', 'pid', 'se.vruntime'],
   );
 });
+
+for (const optimise of [false, true]) {
+  test(`an annotation says what a helper’s pointer leads to (optimised: ${optimise})`, kernel, () => {
+    using object = load(
+      `${task}
+      export const parent = global(i32);
+      export const onCall = btfTracepoint('sys_enter', () => {
+        const task: Task = bpf_get_current_task_btf();
+        if (task.tgid === own.value) parent.value = task.real_parent.tgid;
+      });`,
+      optimise,
+    );
+    using _link = object.programs.onCall.attach();
+    readFileSync('/proc/self/comm');
+    assert.equal(object.globals.parent.value, process.ppid);
+  });
+
+  test(`an array of a context is copied, wherever it lies (optimised: ${optimise})`, kernel, () => {
+    // saddr is at 34: the kernel refuses accesses of 4 bytes there.
+    using object = load(
+      `const Event = kernelStruct('trace_event_raw_inet_sock_set_state', { newstate: i32, saddr: array(u8, 4) });
+      export const own = readOnly(i32, 0);
+      export const source = global(array(u8, 4));
+      export const onState = tracepoint('sock/inet_sock_set_state', (context: Value<typeof Event>) => {
+        source.value = context.saddr;
+      });`,
+      optimise,
+    );
+    assert.ok(object.programs.onState.descriptor > 0);
+  });
+}

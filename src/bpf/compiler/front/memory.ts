@@ -4,7 +4,7 @@
  * A newcomer would get wrong: the verifier wants stack accesses aligned even where the machine does not care, so a field of a packed
  * struct on the stack is read and written in pieces. Packets and map values may be accessed at any address.
  */
-import { bytesOf, I64, type IntegerType, type PointerType, type Type, U64, VOID } from '../../types.ts';
+import { type ArrayType, bytesOf, I64, type IntegerType, type PointerType, type Type, U64, VOID } from '../../types.ts';
 import { type Located, refuse } from '../diagnostics.ts';
 import type { CoreRelocation, Value, Width } from '../ir.ts';
 import { convert, operandOf, wrap } from './arithmetic.ts';
@@ -239,6 +239,27 @@ export function store(frame: Frame, node: Located, place: Place, scalar: Scalar)
   storeRaw(frame, place, width, isBig(type) ? builder.unary('swap', width, value) : value);
 }
 
+/**
+ * Copies an array of a context one element at a time. Where it lies is found when the program is loaded, and the kernel wants accesses to
+ * contexts to be aligned to their width, at an offset in the instruction itself (check_ctx_access, kernel/bpf/verifier.c).
+ */
+function copyElements(
+  frame: Frame,
+  to: Place,
+  from: Pointer,
+  core: NonNullable<Location['core']>,
+  { element, length }: ArrayType,
+): void {
+  const { builder } = frame;
+  const width = bytesOf(element) as Width;
+  for (let index = 0; index < length; index++) {
+    const offset = from.offset + index * width;
+    const relocation = { struct: core.struct, path: [...core.path, index], kind: 'fieldByteOffset' } as const;
+    const value = builder.load(width, false, from.address, 'scalar', { offset, relocation });
+    storeRaw(frame, { ...to, offset: to.offset + index * width }, width, value);
+  }
+}
+
 /** Copies bytes, the widest aligned pieces first. */
 export function copy(frame: Frame, node: Located, to: Place, from: Pointer): void {
   const { builder } = frame;
@@ -256,6 +277,10 @@ export function copy(frame: Frame, node: Located, to: Place, from: Pointer): voi
       probeInto(frame, frame.addressOf(to), from, bytes);
       return;
     }
+  }
+  if (from.space === 'context' && from.core !== null && from.type.kind === 'array' && isScalarType(from.type.element)) {
+    copyElements(frame, to, from, from.core, from.type);
+    return;
   }
   const source: Location =
     from.core === null ? from : { ...from, address: frame.addressOf(from), offset: 0, core: null };

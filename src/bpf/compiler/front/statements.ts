@@ -13,6 +13,7 @@ import type { Frame, Label } from './frame.ts';
 import { leave } from './join.ts';
 import { doWhileStatement, forOf, forStatement, whileStatement } from './loops.ts';
 import { fieldPlace } from './members.ts';
+import { kernelPointer } from './memory.ts';
 import { nameOfStatement } from './modules.ts';
 import type { Declarator, Expression, Statement, StatementNode, VariableDeclaration } from './syntax.ts';
 import { type Annotation, annotated } from './types.ts';
@@ -43,6 +44,10 @@ function initialValue(frame: Frame, node: Declarator, annotation: Annotation | n
   const type = annotation?.type ?? null;
   if (operand.kind === 'scalar' && type !== null && isScalarType(type)) return convert(frame.builder, operand, type);
   if (operand.kind === 'void') refuse(node.init, 'this gives nothing', 'call it as a statement');
+  // What a helper's pointer into the kernel leads to says the annotation alone: const task: Task = bpf_get_current_task_btf().
+  if (operand.kind === 'pointer' && operand.space === 'kernel' && operand.type.kind === 'void' && type !== null) {
+    return { ...operand, ...kernelPointer(type, false), type };
+  }
   return operand;
 }
 
