@@ -219,11 +219,7 @@ test('random expressions give what C gives', { skip: kernelSkip }, () => {
     for (const optimise of [false, true]) {
       using runner = loadMain(text, { optimise });
       const { globals } = runner.run({ globals: inputs });
-      assert.deepEqual(
-        globals.results,
-        results,
-        `seed ${seed}, optimised: ${optimise}\n${text}\n${inspect(inputs)}`,
-      );
+      assert.deepEqual(globals.results, results, `seed ${seed}, optimised: ${optimise}\n${text}\n${inspect(inputs)}`);
     }
   }
 });
