@@ -147,7 +147,7 @@ for (const { command, output, place } of blocks.flatMap(commandsOf)) {
   });
 }
 
-const built = existsSync(join(project, 'dist/bpf/load.js')) ? false : 'npm run build was not run';
+const built = existsSync(join(project, 'dist/bpf/index.js')) ? false : 'npm run build was not run';
 
 test('the guide’s unit test passes', { skip: built }, () => {
   const { output, status } = runIn(['--test', '--test-reporter=tap', 'drop.test.ts']);
