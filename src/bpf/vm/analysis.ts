@@ -126,14 +126,24 @@ function callbacksOf(program: Program): number[] {
   return found;
 }
 
-export function analyse(program: Program, entries: readonly Entry[]): Analysis {
+/** @param argumentsOf how many arguments a helper takes, by its number */
+export function analyse(
+  program: Program,
+  entries: readonly Entry[],
+  argumentsOf: (helper: number) => number,
+): Analysis {
   const flow = new Flow(program);
   for (const { slot, set } of entries) flow.enter(slot, set | FRAME, 0);
   // Every helper with a callback gives it two arguments at least.
   for (const slot of callbacksOf(program)) flow.enter(slot, 0b110 | FRAME, 0);
   flow.run();
   const functions = [...flow.entries].map((entry) => slotsOf(program, entry));
-  const isSure = (slot: number) => (program.code[slot * SLOT_WORDS + WORD_READS] & ~flow.set[slot]) === 0;
+  const readBy = (slot: number): number => {
+    const base = slot * SLOT_WORDS;
+    if (program.code[base] !== STEP.callHelper) return program.code[base + WORD_READS];
+    return ((1 << argumentsOf(program.at(slot)?.immediate ?? 0)) - 1) << 1;
+  };
+  const isSure = (slot: number): boolean => (readBy(slot) & ~flow.set[slot]) === 0;
   const followed = new Uint8Array(program.slots + 1);
   for (let hasChanged = true; hasChanged; ) {
     hasChanged = false;

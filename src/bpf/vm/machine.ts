@@ -70,8 +70,8 @@ export class Machine implements StepHost {
   readonly #helpers: Map<number, Helper>;
   readonly #call: HelperCall;
   readonly frames: Frames;
-  readonly #analysis: Analysis;
-  readonly #steps: readonly Step[];
+  #analysis: Analysis;
+  #steps: readonly Step[];
   /** How many instructions may still be executed. */
   #left = 0;
   /** Where a helper wants the run to go on in place of returning, or DONE. */
@@ -91,13 +91,21 @@ export class Machine implements StepHost {
     this.#call = new HelperCall(this);
     this.frames = new Frames(this.space, this.file, options.checkStack ?? true);
     linkProgram(this.program, this.values, this.#helpers, options.maps ?? new Map());
-    this.#analysis = analyse(this.program, options.entries ?? [{ slot: 0, set: 0 }]);
+    this.#analysis = this.#analyse();
     this.#steps = new StepBuilder(this, this.#analysis).build();
+  }
+
+  #analyse(): Analysis {
+    const argumentsOf = (helper: number): number => this.#helpers.get(helper)?.arguments ?? 0;
+    return analyse(this.program, this.#options.entries ?? [{ slot: 0, set: 0 }], argumentsOf);
   }
 
   /** Puts helpers in the place of those with the same numbers. */
   addHelpers(helpers: ReadonlyMap<number, Helper>): void {
     for (const [number, helper] of helpers) this.#helpers.set(number, helper);
+    // They may take other arguments than those before them.
+    this.#analysis = this.#analyse();
+    this.#steps = new StepBuilder(this, this.#analysis).build();
   }
 
   /** Runs with r1 pointing to `memory` and r2 its length, and returns r0. @throws VmFault */
