@@ -43,9 +43,13 @@ function relocationOf(place: Location): CoreRelocation | null {
 /** The widest aligned access at `offset`, up to `bytes`. */
 function widthAt(location: Location, offset: number, bytes: number): Width {
   const at = location.offset + offset;
-  const mustAlign = location.space === 'stack';
+  // Accesses to a context are aligned to their width from its beginning, however the struct that names its fields is laid out.
+  const isAligned = (width: number): boolean => {
+    if (location.space === 'context') return at % width === 0;
+    return location.space !== 'stack' || (location.alignment >= width && at % width === 0);
+  };
   for (const width of [8, 4, 2] as const) {
-    if (width <= bytes && (!mustAlign || (location.alignment >= width && at % width === 0))) return width;
+    if (width <= bytes && isAligned(width)) return width;
   }
   return 1;
 }
