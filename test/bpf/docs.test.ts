@@ -127,7 +127,9 @@ before(() => {
 after(() => rmSync(folder, { recursive: true }));
 
 function runIn(words: readonly string[]): { readonly output: string; readonly status: number | null } {
-  const { stdout, stderr, status } = spawnSync(process.execPath, words, { cwd: folder, encoding: 'utf8' });
+  // Else node --test takes itself for a part of this run.
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  const { stdout, stderr, status } = spawnSync(process.execPath, words, { cwd: folder, env, encoding: 'utf8' });
   return { output: `${stdout}${stderr}`, status };
 }
 
@@ -153,4 +155,31 @@ test('the guide’s unit test passes', { skip: built }, () => {
   const { output, status } = runIn(['--test', '--test-reporter=tap', 'drop.test.ts']);
   assert.equal(status, 0, output);
   assert.match(output, /^# pass 2$/m);
+});
+
+/** Types are those of the sources, whether or not they were built. */
+const settings = {
+  extends: join(project, 'tsconfig.json'),
+  compilerOptions: {
+    paths: { 'millrace/bpf': [join(project, 'src/bpf/index.ts')] },
+    typeRoots: [join(project, 'node_modules/@types')],
+    noUnusedLocals: false,
+  },
+  include: ['*.ts'],
+};
+
+test('what the pages show type-checks with a stock tsc', () => {
+  const place = mkdtempSync(join(tmpdir(), 'millrace-pages-'));
+  try {
+    for (const block of blocks.filter((one) => one.file !== null || isProgram(one))) {
+      if (statedRefusals(block.text).length > 0 || block.language !== 'ts') continue;
+      writeFileSync(join(place, block.file ?? `line${block.line}.bpf.ts`), block.text);
+    }
+    writeFileSync(join(place, 'tsconfig.json'), JSON.stringify(settings));
+    const tsc = spawnSync(join(project, 'node_modules/.bin/tsc'), ['-p', '.'], { cwd: place, encoding: 'utf8' });
+    const own = tsc.stdout.split('\n').filter((line) => /^[\w.-]+\.ts\(/.test(line));
+    assert.deepEqual(own, [], tsc.stderr);
+  } finally {
+    rmSync(place, { recursive: true });
+  }
 });
