@@ -14,14 +14,15 @@ import type { ObjectSpec } from '../../src/bpf/object/spec.ts';
 export type Hooks<Module> = Loaded<Module> & Pick<Collection, 'attachStruct' | 'arenas'>;
 
 type Options<Module> = Omit<LoadSourceOptions<Module>, 'programs' | 'optimise'> & {
-  readonly programs: readonly (keyof Loaded<Module>['programs'] & string)[];
+  /** All unless told. */
+  readonly programs?: readonly (keyof Loaded<Module>['programs'] & string)[];
 };
 
 /** Compiles a module of `test/bpf/hooks` when it is first wanted. */
-export function hooksOf<Module>(name: string): (options: Options<Module>) => Hooks<Module> {
+export function hooksOf<Module>(name: string): (options?: Options<Module>) => Hooks<Module> {
   const path = fileURLToPath(new URL(`../bpf/hooks/${name}.bpf.ts`, import.meta.url));
   let object: ObjectSpec | null = null;
-  return (options) => {
+  return (options = {}) => {
     object ??= compile(path);
     // Names and types are those of the module that was compiled.
     return loadObject(object, options as LoadOptions) as unknown as Hooks<Module>;
