@@ -6,16 +6,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
@@ -29,6 +20,8 @@ import {
   type Block,
   blocksOf,
   commandsOf,
+  type Folder,
+  folderWith,
   foundRefusals,
   isProgram,
   rowsBelow,
@@ -113,23 +106,17 @@ test('the reference names every map, every program and everything that the compi
   );
 });
 
-/** A project of a user's, with the guide's files in it. */
-let folder: string;
+let folder: Folder;
 
 before(() => {
-  folder = mkdtempSync(join(tmpdir(), 'millrace-guide-'));
-  mkdirSync(join(folder, 'node_modules'));
-  symlinkSync(project, join(folder, 'node_modules/millrace'));
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
-  copyFileSync(join(project, 'test/bpf/fixtures/traffic.pcap'), join(folder, 'traffic.pcap'));
-  for (const { file, text } of blocks) if (file !== null) writeFileSync(join(folder, file), text);
+  folder = folderWith(blocks);
 });
-after(() => rmSync(folder, { recursive: true }));
+after(() => folder[Symbol.dispose]());
 
 function runIn(words: readonly string[]): { readonly output: string; readonly status: number | null } {
   // Else node --test takes itself for a part of this run.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const { stdout, stderr, status } = spawnSync(process.execPath, words, { cwd: folder, env, encoding: 'utf8' });
+  const { stdout, stderr, status } = spawnSync(process.execPath, words, { cwd: folder.path, env, encoding: 'utf8' });
   return { output: `${stdout}${stderr}`, status };
 }
 

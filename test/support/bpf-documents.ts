@@ -4,12 +4,16 @@
  * A newcomer would get wrong: a line that ends in `// ✗ message; advice` is shown to be refused, with exactly these words. All other code
  * of a page must compile.
  */
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { compileText } from '../../src/bpf/compiler/compile.ts';
 import { CompileErrors } from '../../src/bpf/compiler/diagnostics.ts';
 import { moduleOf } from './bpf-compiler.ts';
 
 const root = new URL('../../', import.meta.url);
+const project = fileURLToPath(root);
 
 /** A block between fences. */
 export interface Block {
@@ -108,4 +112,20 @@ export function commandsOf({ language, page, line, text }: Block): ShownCommand[
       const [command, ...output] = part.split('\n');
       return { place: `${page}:${line}`, command: command.split(' '), output: output.join('\n') };
     });
+}
+
+/** A project of a user's. */
+export interface Folder extends Disposable {
+  readonly path: string;
+}
+
+/** A project of a user's that has millrace, captured packets, and the files that blocks name. */
+export function folderWith(blocks: readonly Block[]): Folder {
+  const path = mkdtempSync(join(tmpdir(), 'millrace-guide-'));
+  mkdirSync(join(path, 'node_modules'));
+  symlinkSync(project, join(path, 'node_modules/millrace'));
+  writeFileSync(join(path, 'package.json'), '{ "type": "module" }');
+  copyFileSync(join(project, 'test/bpf/fixtures/traffic.pcap'), join(path, 'traffic.pcap'));
+  for (const { file, text } of blocks) if (file !== null) writeFileSync(join(path, file), text);
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) };
 }
