@@ -16,7 +16,7 @@ const filesBelow = (folder) =>
 
 /** Modules of the room that are named from outside of it. */
 function findEntries() {
-  const entries = new Set([join(room, 'index.js')]);
+  const entries = new Set(['index.js', 'assembly.js'].map((name) => join(room, name)));
   for (const file of filesBelow(dist)) {
     if (!file.endsWith('.js') || file.startsWith(room)) continue;
     for (const [, specifier] of readFileSync(file, 'utf8').matchAll(/(?:from|import\()\s*['"](\.[^'"]+\.js)['"]/g)) {

@@ -6,11 +6,8 @@
  * never runs it; Node never runs a program.
  */
 export { ipv4, ipv4Text, ipv6, ipv6Text } from './addresses.ts';
-export { AssemblerError, assemble } from './assembler.ts';
 export { CaptureError, type Frame, readCapture, writePcap, writePcapng } from './capture/pcap.ts';
 export { CompileErrors, type CompileOptions, compile, compileText, type Diagnostic } from './compiler/compile.ts';
-export { disassemble, disassembleOne } from './disassembler.ts';
-export * from './instructions.ts';
 export * from './library/index.ts';
 export { type Loaded, type LoadSourceOptions, load, objectOf } from './load.ts';
 export * from './loader/index.ts';
@@ -21,11 +18,8 @@ export type { ObjectSpec } from './object/spec.ts';
 export type { Effect } from './vm/environment.ts';
 export { type Place, VmFault } from './vm/fault.ts';
 export type { Helper, HelperCall } from './vm/helper-call.ts';
-export { helpersIn, type World } from './vm/helpers.ts';
-export { Machine, type MachineOptions } from './vm/machine.ts';
-export { VmMap, type VmMapSpec } from './vm/maps.ts';
 export { type InstantiateOptions, instantiate, type VmObject } from './vm/object.ts';
 export type { VmVariable } from './vm/object-maps.ts';
 export type { RunInput, RunResult, VmProgram } from './vm/object-program.ts';
 export type { VmObjectMap } from './vm/typed-map.ts';
-export { XdpMachine, type XdpResult } from './vm/xdp.ts';
+export type { World } from './vm/world.ts';

@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { AssemblerError, assemble, encode } from '../../src/bpf/index.ts';
+import { AssemblerError, assemble, encode } from '../../src/bpf/assembly.ts';
 
 /** The words of a program, as they stand in memory read from the left. */
 function bytesOf(text: string): string {

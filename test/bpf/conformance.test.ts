@@ -7,16 +7,8 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import {
-  assemble,
-  decode,
-  disassemble,
-  encode,
-  Machine,
-  reasonOf,
-  VerifierError,
-  VmFault,
-} from '../../src/bpf/index.ts';
+import { assemble, decode, disassemble, encode, Machine, VmFault } from '../../src/bpf/assembly.ts';
+import { reasonOf, VerifierError } from '../../src/bpf/index.ts';
 import { type BpfCase, bpfCases, conformanceSkip, kernelSkip, runInKernel } from '../support/bpf.ts';
 
 const cases = bpfCases();

@@ -11,7 +11,7 @@ import {
   encode,
   type Instruction,
   instruction,
-} from '../../src/bpf/index.ts';
+} from '../../src/bpf/assembly.ts';
 import { type Field, fieldsOf, mnemonics } from '../../src/bpf/mnemonics.ts';
 import { type RandomSource, randomSource } from '../support/random.ts';
 

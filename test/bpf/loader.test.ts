@@ -5,7 +5,8 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import test from 'node:test';
-import { assemble, createMap, loadProgram, reasonOf, VerifierError } from '../../src/bpf/index.ts';
+import { assemble } from '../../src/bpf/assembly.ts';
+import { createMap, loadProgram, reasonOf, VerifierError } from '../../src/bpf/index.ts';
 import { kernelSkip } from '../support/bpf.ts';
 
 const pass = assemble('mov %r0, 2\nexit');
@@ -81,7 +82,8 @@ test('a name that the kernel would refuse is refused before', () => {
 });
 
 const withoutPrivilege = `
-  import { assemble, loadProgram } from ${JSON.stringify(new URL('../../src/bpf/index.ts', import.meta.url).href)};
+  import { assemble } from ${JSON.stringify(new URL('../../src/bpf/assembly.ts', import.meta.url).href)};
+  import { loadProgram } from ${JSON.stringify(new URL('../../src/bpf/index.ts', import.meta.url).href)};
   process.setgroups([]);
   process.setgid(65534);
   process.setuid(65534);

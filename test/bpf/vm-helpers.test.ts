@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { instantiate, type VmObject, type World } from '../../src/bpf/index.ts';
+import type { World } from '../../src/bpf/assembly.ts';
+import { instantiate, type VmObject } from '../../src/bpf/index.ts';
 import { catalogue } from '../../src/bpf/library/catalogue.ts';
 import { loadObject } from '../../src/bpf/loader/collection.ts';
 import type { MapSpec, ObjectSpec, Relocation } from '../../src/bpf/object/spec.ts';

@@ -5,15 +5,14 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
   assemble,
-  createMap,
   helpersIn,
   type Instruction,
-  loadProgram,
   Machine,
   VmMap,
   type VmMapSpec,
   type World,
-} from '../../src/bpf/index.ts';
+} from '../../src/bpf/assembly.ts';
+import { createMap, loadProgram } from '../../src/bpf/index.ts';
 import { ERRNO } from '../../src/kernel/errno.ts';
 import { KernelError } from '../../src/kernel/error.ts';
 import { kernelSkip } from '../support/bpf.ts';

@@ -6,7 +6,8 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { assemble, instantiate, loadProgram, reasonOf, VerifierError } from '../../src/bpf/index.ts';
+import { assemble } from '../../src/bpf/assembly.ts';
+import { instantiate, loadProgram, reasonOf, VerifierError } from '../../src/bpf/index.ts';
 import { HELPERS, type HelperName } from '../../src/kernel/bpf-helpers.ts';
 import { kernelSkip } from '../support/bpf.ts';
 import { functionOf, kind, objectOf } from '../support/bpf-object.ts';

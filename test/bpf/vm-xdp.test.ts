@@ -3,7 +3,8 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { assemble, loadProgram, XdpMachine } from '../../src/bpf/index.ts';
+import { assemble, XdpMachine } from '../../src/bpf/assembly.ts';
+import { loadProgram } from '../../src/bpf/index.ts';
 import { XDP_DROP, XDP_PASS, XDP_TX } from '../../src/kernel/bpf-abi.ts';
 import { kernelSkip } from '../support/bpf.ts';
 

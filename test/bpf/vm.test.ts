@@ -10,11 +10,10 @@ import {
   instruction,
   Machine,
   type MachineOptions,
-  reasonOf,
-  VerifierError,
   VmFault,
   VmMap,
-} from '../../src/bpf/index.ts';
+} from '../../src/bpf/assembly.ts';
+import { reasonOf, VerifierError } from '../../src/bpf/index.ts';
 import { BPF_ATOMIC, BPF_B, BPF_DW, BPF_H, BPF_STX, BPF_W } from '../../src/kernel/bpf-abi.ts';
 import { kernelSkip, runInKernel } from '../support/bpf.ts';
 import { fillMemory, randomProgram } from '../support/bpf-generator.ts';

@@ -4,19 +4,12 @@
  * A newcomer would get wrong: the verdict alone would hide most mistakes. The packet, the values of both maps and every variable's
  * 64 bits at the end are compared.
  */
+
+import { type Instruction, loadWide, VmMap, XdpMachine } from '../../src/bpf/assembly.ts';
 import { generate } from '../../src/bpf/compiler/back/index.ts';
 import type { IrFunction } from '../../src/bpf/compiler/ir.ts';
 import { optimise } from '../../src/bpf/compiler/passes/index.ts';
-import {
-  createMap,
-  type Instruction,
-  loadProgram,
-  loadWide,
-  type Program,
-  VerifierError,
-  VmMap,
-  XdpMachine,
-} from '../../src/bpf/index.ts';
+import { createMap, loadProgram, type Program, VerifierError } from '../../src/bpf/index.ts';
 import { BPF_PSEUDO_MAP_FD } from '../../src/kernel/bpf-abi.ts';
 import { buildProgram } from './bpf-program-generator.ts';
 import { RESULTS, type Statement, VALUES } from './bpf-program-statements.ts';

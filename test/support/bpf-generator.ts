@@ -5,7 +5,7 @@
  * A newcomer would get wrong: the verifier refuses what RFC 9669 defines (immediate shifts of the width and more, division by an
  * immediate 0), so these are left to the conformance cases.
  */
-import { exit, FRAME_POINTER, type Instruction, instruction, slotsOf } from '../../src/bpf/index.ts';
+import { exit, FRAME_POINTER, type Instruction, instruction, slotsOf } from '../../src/bpf/assembly.ts';
 import * as abi from '../../src/kernel/bpf-abi.ts';
 import type { RandomSource } from './random.ts';
 

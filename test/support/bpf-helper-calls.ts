@@ -5,7 +5,8 @@
  * A newcomer would get wrong: the program is never run. All that counts is whether the verifier takes each register for what the
  * definition says: a context, a number, a map, memory and its size.
  */
-import { createMap, exit, type Instruction, instruction, loadWide, move, moveImmediate } from '../../src/bpf/index.ts';
+import { exit, type Instruction, instruction, loadWide, move, moveImmediate } from '../../src/bpf/assembly.ts';
+import { createMap } from '../../src/bpf/index.ts';
 import type { HelperDefinition, HelperParameter } from '../../src/bpf/library/definitions.ts';
 import * as abi from '../../src/kernel/bpf-abi.ts';
 import type { MapTypeName } from '../../src/kernel/bpf-names.ts';

@@ -4,6 +4,8 @@
  *
  * A newcomer would get wrong: addresses are numbers in one small memory here: the argument's bytes first, then each frame's slots.
  */
+
+import { type Instruction, slotsOf } from '../../src/bpf/assembly.ts';
 import type { CompiledFunction } from '../../src/bpf/compiler/back/index.ts';
 import type {
   Atomic,
@@ -18,7 +20,6 @@ import type {
   Terminator,
   Value,
 } from '../../src/bpf/compiler/ir.ts';
-import { type Instruction, slotsOf } from '../../src/bpf/index.ts';
 
 const STEPS_MAX = 1_000_000;
 /** Where the argument's memory begins: not at 0, which is null. */

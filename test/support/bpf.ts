@@ -3,15 +3,8 @@
  * get all 64 bits of a program's result out of the kernel.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import {
-  createMap,
-  exit,
-  type Instruction,
-  instruction,
-  loadProgram,
-  loadWide,
-  moveImmediate,
-} from '../../src/bpf/index.ts';
+import { exit, type Instruction, instruction, loadWide, moveImmediate } from '../../src/bpf/assembly.ts';
+import { createMap, loadProgram } from '../../src/bpf/index.ts';
 import {
   BPF_CALL,
   BPF_DW,

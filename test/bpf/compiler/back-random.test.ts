@@ -3,10 +3,10 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { encode, Machine } from '../../../src/bpf/assembly.ts';
 import { generate } from '../../../src/bpf/compiler/back/index.ts';
 import { Builder } from '../../../src/bpf/compiler/builder.ts';
 import type { BinaryOperator, Bits, IrModule } from '../../../src/bpf/compiler/ir.ts';
-import { encode, Machine } from '../../../src/bpf/index.ts';
 import { U64 } from '../../../src/bpf/types.ts';
 import { kernelSkip, runInKernel } from '../../support/bpf.ts';
 import { evaluate, joinFunctions } from '../../support/bpf-ir.ts';

@@ -4,10 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { VmMap, XdpMachine } from '../../../src/bpf/assembly.ts';
 import { generate } from '../../../src/bpf/compiler/back/index.ts';
 import { Builder } from '../../../src/bpf/compiler/builder.ts';
 import type { Bits, Condition, IrFunction, Space, Value } from '../../../src/bpf/compiler/ir.ts';
-import { createMap, loadProgram, VmMap, XdpMachine } from '../../../src/bpf/index.ts';
+import { createMap, loadProgram } from '../../../src/bpf/index.ts';
 import { U32, U64 } from '../../../src/bpf/types.ts';
 import { kernelSkip } from '../../support/bpf.ts';
 import { joinFunctions } from '../../support/bpf-ir.ts';

@@ -3,6 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { disassemble } from '../../../src/bpf/assembly.ts';
 import {
   BackEndError,
   type CompiledFunction,
@@ -11,7 +12,6 @@ import {
 } from '../../../src/bpf/compiler/back/index.ts';
 import { Builder } from '../../../src/bpf/compiler/builder.ts';
 import type { CoreRelocation, Space, Value } from '../../../src/bpf/compiler/ir.ts';
-import { disassemble } from '../../../src/bpf/index.ts';
 import { layOut, type Type, U32, U64 } from '../../../src/bpf/types.ts';
 
 interface Shape {

@@ -3,9 +3,9 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { exit, instruction, loadWide, Machine } from '../../../src/bpf/assembly.ts';
 import type { BinaryOperator, Condition } from '../../../src/bpf/compiler/ir.ts';
 import { evaluateBinary, evaluateCondition, evaluateUnary } from '../../../src/bpf/compiler/passes/evaluate.ts';
-import { exit, instruction, loadWide, Machine } from '../../../src/bpf/index.ts';
 import * as abi from '../../../src/kernel/bpf-abi.ts';
 import { optimisedLines, optimisedValue, random } from '../../support/bpf-passes.ts';
 

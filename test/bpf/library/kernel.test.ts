@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import test from 'node:test';
-import { exit, instruction, loadProgram, VerifierError } from '../../../src/bpf/index.ts';
+import { exit, instruction } from '../../../src/bpf/assembly.ts';
+import { loadProgram, VerifierError } from '../../../src/bpf/index.ts';
 import { catalogue } from '../../../src/bpf/library/catalogue.ts';
 import type { Definition, HelperDefinition } from '../../../src/bpf/library/definitions.ts';
 import { KERNEL_BTF_PATH, kernelBtf } from '../../../src/bpf/object/btf/kernel.ts';
