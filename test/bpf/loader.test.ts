@@ -2,7 +2,7 @@
  * Programs and maps in the kernel: loading, running, and what the errors say.
  */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import test from 'node:test';
 import { assemble } from '../../src/bpf/assembly.ts';
@@ -105,4 +105,24 @@ test('without the privilege the error names it', {
     /^KernelError EPERM bpf program of type xdp: EPERM; CAP_BPF is needed, with CAP_NET_ADMIN/,
     stderr,
   );
+});
+
+test('signals that arrive while the verifier works do not make a load fail', { skip: kernelSkip }, () => {
+  // 30,000 turns, which the verifier follows one by one: long enough to be met by a signal, and shorter than from one to the next.
+  const slow = assemble(
+    'mov %r6, 0\nloop:\nadd %r6, 1\nmov %r1, %r6\nmul %r1, 3\njlt %r6, 30000, loop\nmov %r0, 2\nexit',
+  );
+  const count = (): void => {};
+  process.on('SIGUSR2', count);
+  const sender = spawn('sh', ['-c', `for i in $(seq 8); do kill -USR2 ${process.pid}; sleep 0.25; done`]);
+  try {
+    // Again and again, so that some are met by a signal.
+    for (const until = performance.now() + 1500; performance.now() < until; ) {
+      using program = loadProgram({ type: 'xdp', instructions: slow });
+      assert.equal(program.testRun({ data: new Uint8Array(64) }).result, 2);
+    }
+  } finally {
+    sender.kill();
+    process.off('SIGUSR2', count);
+  }
 });

@@ -60,6 +60,8 @@ const NAME_BYTES_MAX = 15;
 const LOG_BYTES_FIRST = 1 << 20;
 /** Beyond it a log is cut. */
 const LOG_BYTES_MAX = 1 << 24;
+/** A load is tried so often again when signals interrupt it. */
+const INTERRUPTIONS_MAX = 20;
 
 interface Attempt {
   readonly result: number;
@@ -81,7 +83,7 @@ function btfFields(btf: ProgramBtf): Parameters<typeof bpf>[1] {
 function attempt(spec: ProgramSpec, code: Uint8Array, level: LogLevel, logBytes: number): Attempt {
   const log = stable(level === 0 ? 0 : logBytes);
   const { descriptors, attachType = null } = spec;
-  const result = bpf(abi.BPF_PROG_LOAD, {
+  const fields: Parameters<typeof bpf>[1] = {
     prog_type: PROGRAM_TYPES[spec.type],
     insn_cnt: code.length / INSTRUCTION_BYTES,
     insns: code,
@@ -94,7 +96,12 @@ function attempt(spec: ProgramSpec, code: Uint8Array, level: LogLevel, logBytes:
     ...(descriptors === undefined ? {} : { fd_array: stable(new Uint8Array(descriptors.buffer)) }),
     ...(spec.btf === undefined ? {} : btfFields(spec.btf)),
     ...(level === 0 ? {} : { log_level: level, log_size: logBytes, log_buf: log }),
-  });
+  };
+  // The verifier gives up when a signal is pending (do_check, kernel/bpf/verifier.c), which says nothing about the program.
+  let result = bpf(abi.BPF_PROG_LOAD, fields);
+  for (let more = INTERRUPTIONS_MAX; result === -ERRNO.EAGAIN && more > 0; more--) {
+    result = bpf(abi.BPF_PROG_LOAD, fields);
+  }
   return { result, log: textOf(log) };
 }
 
