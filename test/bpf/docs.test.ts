@@ -106,6 +106,18 @@ test('the reference names every map, every program and everything that the compi
   );
 });
 
+test('the table of writable fields says what the compiler allows', () => {
+  const stated = new Map<string, string>();
+  for (const [constructors, fields] of rowsBelow(REFERENCE, 'Fields of contexts that programs may write')) {
+    for (const name of constructors.replace('those with ', '').split(' ')) stated.set(name, fields);
+  }
+  for (const definition of catalogue.values()) {
+    if (definition.kind !== 'program' || definition.context.kind !== 'struct') continue;
+    const { struct, writable } = definition.context.struct;
+    assert.equal(stated.get(definition.name) ?? stated.get(struct.name) ?? '', writable.join(' '), definition.name);
+  }
+});
+
 let folder: Folder;
 
 before(() => {
