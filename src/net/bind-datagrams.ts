@@ -6,16 +6,16 @@
  */
 import type { SocketAddress } from '../kernel/address.ts';
 import * as constants from '../kernel/constants.ts';
-import { ERRNO } from '../kernel/errno.ts';
 import { KernelError } from '../kernel/error.ts';
 import { call, SYS } from '../kernel/syscall.ts';
 import { DatagramSocket } from './datagram.ts';
 import type { DatagramHandler } from './datagram-handler.ts';
 import type { SendOptions } from './datagram-limits.ts';
 import { applyAfterBind, applyBeforeBind, type DatagramSocketOptions } from './datagram-options.ts';
+import { openFor } from './open.ts';
 import * as options from './options.ts';
 import { runtime } from './runtime.ts';
-import { type Target, targetAddress } from './target.ts';
+import type { Target } from './target.ts';
 import { type OwnedPath, ownPath, type UnixPathOptions } from './unix-path.ts';
 
 export interface DatagramOptions extends DatagramSocketOptions, SendOptions, UnixPathOptions {
@@ -42,14 +42,7 @@ export async function bindDatagrams(
   handler: DatagramHandler = {},
 ): Promise<DatagramSocket> {
   target.signal?.throwIfAborted();
-  const anyHost = target.path === undefined && target.host === undefined;
-  let address = await targetAddress(target, '::');
-  let descriptor = open(address);
-  if (descriptor === -ERRNO.EAFNOSUPPORT && anyHost) {
-    address = { family: 'ipv4', address: '0.0.0.0', port: target.port ?? 0 };
-    descriptor = open(address);
-  }
-  if (descriptor < 0) throw new KernelError('socket', descriptor, { object: options.describe(address) });
+  const { descriptor, address } = await openFor(target, constants.SOCK_DGRAM);
   let path: OwnedPath | null = null;
   try {
     target.signal?.throwIfAborted();
@@ -64,11 +57,6 @@ export async function bindDatagrams(
     call(SYS.close, descriptor);
     throw error;
   }
-}
-
-function open(address: SocketAddress): number {
-  const family = { ipv4: constants.AF_INET, ipv6: constants.AF_INET6, unix: constants.AF_UNIX }[address.family];
-  return call(SYS.socket, family, constants.SOCK_DGRAM | constants.SOCK_CLOEXEC | constants.SOCK_NONBLOCK, 0);
 }
 
 function bind(descriptor: number, address: SocketAddress): void {

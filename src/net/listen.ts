@@ -10,10 +10,11 @@ import { KernelError } from '../kernel/error.ts';
 import { call, SYS } from '../kernel/syscall.ts';
 import type { ConnectionHandler } from './connection.ts';
 import { Listener, type ListenerOptions } from './listener.ts';
+import { openFor } from './open.ts';
 import * as options from './options.ts';
 import { runtime } from './runtime.ts';
 import { applyStreamOptions, type StreamSocketOptions } from './stream-options.ts';
-import { type Target, targetAddress } from './target.ts';
+import type { Target } from './target.ts';
 import { type OwnedPath, ownPath, type UnixPathOptions } from './unix-path.ts';
 
 /** The options of stream sockets are inherited by every accepted connection. */
@@ -47,14 +48,7 @@ export async function listen<Data = unknown>(
   const backlog = target.backlog ?? BACKLOG;
   if (!Number.isInteger(backlog) || backlog < 0)
     throw new TypeError(`backlog is ${backlog}: an integer of 0 or more is allowed`);
-  const anyHost = target.path === undefined && target.host === undefined;
-  let address = await targetAddress(target, '::');
-  let descriptor = open(address);
-  if (descriptor === -ERRNO.EAFNOSUPPORT && anyHost) {
-    address = { family: 'ipv4', address: '0.0.0.0', port: target.port ?? 0 };
-    descriptor = open(address);
-  }
-  if (descriptor < 0) throw new KernelError('socket', descriptor, { object: options.describe(address) });
+  const { descriptor, address } = await openFor(target, constants.SOCK_STREAM);
   let path: OwnedPath | null = null;
   try {
     target.signal?.throwIfAborted();
@@ -68,11 +62,6 @@ export async function listen<Data = unknown>(
     call(SYS.close, descriptor);
     throw error;
   }
-}
-
-function open(address: SocketAddress): number {
-  const family = { ipv4: constants.AF_INET, ipv6: constants.AF_INET6, unix: constants.AF_UNIX }[address.family];
-  return call(SYS.socket, family, constants.SOCK_STREAM | constants.SOCK_CLOEXEC | constants.SOCK_NONBLOCK, 0);
 }
 
 function prepare(descriptor: number, address: SocketAddress, target: ListenOptions): void {
