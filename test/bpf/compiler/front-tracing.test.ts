@@ -176,6 +176,27 @@ test('a kernel option and a kernel function are found when the program is loaded
   assert.ok([100, 250, 300, 1000].includes(object.globals.out.value as number));
 });
 
+test('a kernel function gives a struct by its address, whichever way its result is written', kernel, () => {
+  for (const result of ['task_struct', 'pointer(task_struct)']) {
+    using object = load(
+      `${task}
+      const taskOf = kernelFunction('bpf_task_from_pid', [i32], ${result});
+      const release = kernelFunction('bpf_task_release', [pointer(task_struct)], null);
+      export const parent = global(i32);
+      export const main = syscall(() => {
+        const found = taskOf(own.value);
+        if (found === null) return 1;
+        parent.value = found.real_parent.tgid;
+        release(found);
+        return 0;
+      });`,
+      true,
+    );
+    assert.equal(object.programs.main.testRun({}).result, 0);
+    assert.equal(object.globals.parent.value, process.ppid);
+  }
+});
+
 test('bit fields of the kernel’s structs are found by name', kernel, async () => {
   for (const optimise of [false, true]) {
     using object = load(

@@ -52,8 +52,10 @@ function callKernel(frame: Frame, node: Call, operand: Operand & { kind: 'kernel
     builder.call(target, values);
     return NOTHING;
   }
-  return pointerTo(result, builder.call(target, values, 'kernel'), 'kernel', {
-    ...kernelPointer(result, false),
+  // pointer(task_struct) and task_struct say the same of a result: functions give structs by their address.
+  const pointed = result.kind === 'pointer' ? result.target() : result;
+  return pointerTo(pointed, builder.call(target, values, 'kernel'), 'kernel', {
+    ...kernelPointer(pointed, false),
     nullable: true,
   });
 }

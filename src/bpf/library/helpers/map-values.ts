@@ -11,7 +11,6 @@ import type { i32, u64 } from '../numbers.ts';
 import type { spinLock, timer } from '../uapi-structs.ts';
 import { GPL, give, helper, take } from './helper.ts';
 
-type Of<K extends Layout, V> = BpfMap<string, K, V>;
 type Storage<V extends Layout> = BpfMap<string, Layout, V>;
 
 /** Locks a spin lock of a map's value. Nothing may be called until it is unlocked. */
@@ -42,18 +41,19 @@ export const bpf_timer_init: (timer: timer, map: BpfMap, flags: Flags) => i32 = 
   GPL,
 );
 
-/** Says what a timer shall call. */
-export const bpf_timer_set_callback: <K extends Layout, V>(
-  timer: timer,
-  callback: (map: Of<K, V>, key: Stored<K>, value: Stored<V>) => number,
-) => i32 = helper(
-  170,
-  'bpf_timer_set_callback',
-  '5.15',
-  [take.struct('timer', 16), take.callback({ kind: 'map' }, { kind: 'key' }, { kind: 'value' })],
-  give.i32,
-  GPL,
-);
+/**
+ * Says what a timer shall call. The callback's parameters are annotated with what the timer's map holds: `(map, key: Reference<u32>,
+ * value: Value<typeof Entry>) => …`.
+ */
+export const bpf_timer_set_callback: <K, V>(timer: timer, callback: (map: BpfMap, key: K, value: V) => number) => i32 =
+  helper(
+    170,
+    'bpf_timer_set_callback',
+    '5.15',
+    [take.struct('timer', 16), take.callback({ kind: 'map' }, { kind: 'key' }, { kind: 'value' })],
+    give.i32,
+    GPL,
+  );
 
 /** Starts a timer, in nanoseconds from now, or at a time with BPF_F_TIMER_ABS. */
 export const bpf_timer_start: (timer: timer, nanoseconds: u64, flags?: Flags) => i32 = helper(
