@@ -191,6 +191,22 @@ test('a masked and shifted flag is tested where it lies', () => {
   assert.deepEqual(lines, ['load 1 [v]', 'branch test32 v, 16: b, b', 'return 1', 'return 2']);
 });
 
+test('the answer of a comparison is compared with as many bits of a number as are asked for', () => {
+  const lines = branchLines((b, pointer) => {
+    const [yes, no] = [b.block(), b.block()];
+    const flag = b.compare('ult', 64, b.load(4, false, pointer), b.constant(100));
+    // The number's low half is 0.
+    b.branch('ne', 32, flag, b.constant(1n << 63n), yes, no);
+    for (const block of [yes, no]) {
+      b.seal(block);
+      b.enter(block);
+      b.return(block === yes ? b.constant(1) : b.constant(2));
+    }
+  });
+  assert.equal(lines.length, 4);
+  assert.match(lines[1], /^branch ult(?:32|64) v, 100: b, b$/);
+});
+
 test('a condition that a branch has answered is not asked again', () => {
   const lines = branchLines((b, _, x) => {
     const [less, more, again, end] = [b.block(), b.block(), b.block(), b.block()];

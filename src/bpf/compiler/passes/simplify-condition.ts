@@ -255,7 +255,7 @@ function step(workshop: Workshop, test: Test): Test | boolean | null {
   if (answer !== null) return answer;
   if (left.kind === 'constant') return { ...test, condition: mirrored[condition], left: right, right: left };
   if (left.kind === 'compare' && right.kind === 'constant' && (condition === 'eq' || condition === 'ne')) {
-    return ofComparison(test, left, right.value);
+    return ofComparison(test, left, BigInt.asIntN(bits, right.value));
   }
   if (!workshop.mayMoveConditions) return null;
   if (workshop.knowledge.isWatched(left) || workshop.knowledge.isWatched(right)) return null;
