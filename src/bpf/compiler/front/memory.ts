@@ -150,7 +150,9 @@ function loadPointer(frame: Frame, node: Located, place: Place): Operand {
   const value = builder.load(8, false, place.address, 'kernel', options);
   // What an iterator is at is null at its end, while its seq_file never is (kernel/bpf: PTR_TO_BTF_ID_OR_NULL).
   const nullable = place.space === 'context' && place.core?.path[0] !== 'meta';
-  return pointerTo(target, value, 'kernel', { ...kernelPointer(target, false), nullable });
+  // A context that programs may write leads to what they may write (raw_tracepoint.w).
+  const writable = place.space === 'context' && place.writable;
+  return pointerTo(target, value, 'kernel', { ...kernelPointer(target, false), nullable, writable });
 }
 
 /** How a pointer into the kernel behaves: not written through, and found by name where its struct is the kernel's. */

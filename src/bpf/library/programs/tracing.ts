@@ -7,6 +7,8 @@
  */
 import { bpf_perf_event_data, bpf_raw_tracepoint_args, pt_regs } from '../contexts/tracing.ts';
 import type { ContextDefinition } from '../definitions.ts';
+import type { Elements } from '../layout.ts';
+import type { u64 } from '../numbers.ts';
 import { direct, type Program, SLEEPABLE, structContext, targeted } from './program.ts';
 
 /** Contexts of tracepoints by name, `'sched/sched_switch'`. Empty: declarations add to it. */
@@ -74,15 +76,21 @@ export const rawTracepoint: Raw<'rawTracepoint'> = targeted(
   structContext(bpf_raw_tracepoint_args),
 );
 
-/** The same at tracepoints that let a program write to the buffer of their first argument. */
-export const rawTracepointWritable: Raw<'rawTracepointWritable'> = targeted(
+/**
+ * The same at tracepoints that let a program write to what their first argument points to. Annotate the parameter with a struct of the
+ * arguments, 8 bytes each, of which that is a `pointer`: `(context: Value<typeof Finish>)`, `const Finish = struct({ error: pointer(Result) })`.
+ */
+export const rawTracepointWritable: <C = Elements<u64>>(
+  tracepoint: string,
+  body: (context: C) => number | void,
+) => Program<'rawTracepointWritable'> = targeted(
   {
     ...rawRule,
     name: 'rawTracepointWritable',
     type: 'raw_tracepoint_writable',
     section: 'raw_tracepoint.w/{target}',
   },
-  structContext(bpf_raw_tracepoint_args),
+  { kind: 'raw', length: 12 },
 );
 
 /** At a tracepoint, with its arguments typed: `btfTracepoint('sched_switch', (preempt: boolean, previous: Task, next: Task) => …)`. */
