@@ -85,6 +85,21 @@ test('a quota is kept beside the cgroup, and bytes beyond it are not sent', { sk
   assert.deepEqual(results, [50, 50, 50, -ERRNO.EPERM, -ERRNO.EPERM]);
 });
 
+test('what a cgroup hears is counted by CPU', { skip }, () => {
+  using hooks = load({ programs: ['countHeard'] });
+  using _link = hooks.programs.countHeard.attach({ cgroup: group.path });
+  inside(() => {
+    using receiver = bound('ipv4');
+    using sender = udp('ipv4');
+    for (const bytes of [10, 20]) sendTo(sender, ownAddress(receiver), bytes);
+  });
+  const perCpu = hooks.maps.heard.get(BigInt(statSync(group.path).ino)) as bigint[] | null;
+  assert.equal(
+    perCpu?.reduce((sum, value) => sum + value, 0n),
+    BigInt(10 + 20 + 2 * 28),
+  );
+});
+
 test('an ingress program drops datagrams for one port', { skip }, () => {
   using hooks = load({ programs: ['refusePort'], constants: ports });
   using _link = hooks.programs.refusePort.attach({ cgroup: group.path });

@@ -170,6 +170,14 @@ test('the least recently used entries make room, and each CPU has a value of its
   assert.ok(entries.length > 0 && entries.length <= 64, `${entries.length} entries`);
   assert.ok(entries.every(([key, value]) => key === value));
   assert.ok(entries.some(([key]) => key > 990));
+  const perCpuEntries = [...hooks.maps.recentOnCpu.entries()];
+  assert.ok(perCpuEntries.length > 0 && perCpuEntries.length <= 64, `${perCpuEntries.length} entries`);
+  assert.ok(perCpuEntries.every(([key, values]) => values.includes(key)));
+  const sums = [...hooks.maps.sumsOnCpu.values()].flat();
+  assert.equal(
+    sums.reduce((sum, value) => sum + value, 0n),
+    3000n,
+  );
   const perCpu = hooks.maps.onCpu.get(0)!;
   assert.equal(
     perCpu.reduce((sum, value) => sum + value, 0n),
@@ -222,4 +230,12 @@ test('only the sockets of one cgroup may send', { skip }, () => {
     assert.equal(receiveBytes(receiver.descriptor, 8)?.length, 2);
     assert.equal(receiveBytes(receiver.descriptor, 8), null);
   });
+});
+
+test('an arena is memory that user space maps', { skip }, () => {
+  using hooks = load({ programs: ['accept'] });
+  const { shared } = hooks.arenas;
+  shared.view.setUint32(4096, 7, true);
+  assert.equal(shared.view.byteLength, 2 * 4096);
+  assert.equal(shared.view.getUint32(4096, true), 7);
 });

@@ -61,6 +61,19 @@ test('tcx programs run in the order in which they were placed', { skip }, () => 
   });
 });
 
+test('the longest prefix that fits decides', { skip }, () => {
+  using hooks = load({ programs: ['firewall'] });
+  const { networks } = hooks.maps;
+  using _link = pair.one.inside(() => hooks.programs.firewall.attach({ interface: 'veth' }));
+  assert.equal(reaches(2000), true);
+  networks.set({ prefixLength: 8, address: ipv4('10.0.0.0') }, 1);
+  assert.equal(reaches(50), false);
+  networks.set({ prefixLength: 30, address: ipv4('10.77.0.0') }, 0);
+  assert.equal(reaches(2000), true);
+  networks.set({ prefixLength: 32, address: ipv4('10.77.0.2') }, 1);
+  assert.equal(reaches(50), false);
+});
+
 test('a tc filter gives datagrams for one port to another, with a right checksum', { skip }, () => {
   using hooks = load({ programs: ['redirectPort'], constants: { servedPort: 4001, realPort: 4002 } });
   assert.equal(reaches(50, 4002, '10.77.0.2', 4001), false);

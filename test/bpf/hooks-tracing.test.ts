@@ -4,14 +4,16 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
+import { assemble } from '../../src/bpf/assembler.ts';
 import type { Attachment, KernelMap } from '../../src/bpf/index.ts';
 import { codecOf } from '../../src/bpf/loader/codec.ts';
 import { Link } from '../../src/bpf/loader/links/link.ts';
 import { readIterator, readIteratorText } from '../../src/bpf/loader/links/tracing.ts';
+import { loadProgram } from '../../src/bpf/loader/program.ts';
 import { decoded, RingBufferReader } from '../../src/bpf/loader/ring-buffer.ts';
 import * as constants from '../../src/kernel/constants.ts';
 import { check, KernelError } from '../../src/kernel/error.ts';
@@ -232,6 +234,24 @@ test('an iterator lists the TCP sockets of a namespace', { skip }, () => {
     net.inside(() => readIteratorText(link)),
     new RegExp(` ${port} ${LISTEN}\\b`),
   );
+});
+
+test('an iterator that may sleep reads the memory of a process', { skip }, () => {
+  using hooks = load({ programs: ['listArguments'] });
+  using link = asLink(hooks.programs.listArguments.attach({ iterate: { thread: process.pid } }));
+  const started = readFileSync('/proc/self/cmdline').subarray(0, 16);
+  assert.deepEqual(Buffer.concat([...readIterator(link)]).subarray(0, 16), started);
+});
+
+test('a raw tracepoint program writes what its event gives', { skip }, () => {
+  using hooks = load({ programs: ['failTestRuns'] });
+  using passing = loadProgram({ type: 'xdp', instructions: assemble('mov %r0, 2\nexit') });
+  {
+    using link = hooks.programs.failTestRuns.attach();
+    assert.equal(link.kind, 'raw_tracepoint');
+    assert.throws(() => passing.testRun({ data: new Uint8Array(64) }), { code: 'EIO' });
+  }
+  assert.equal(passing.testRun({ data: new Uint8Array(64) }).result, 2);
 });
 
 test('an iterator gives records of the open files of a process', { skip }, () => {

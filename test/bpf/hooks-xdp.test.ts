@@ -119,11 +119,21 @@ test('a device map sends packets on to a third host, through a program at the de
     pair.other.inside(() =>
       hooks.maps.devices.set(0, { ifindex: onward, bpf_prog: hooks.programs.atDevice.descriptor }),
     );
-    using _link = pair.other.inside(() => hooks.programs.forward.attach({ interface: 'veth', mode: 'native' }));
+    using link = pair.other.inside(() => hooks.programs.forward.attach({ interface: 'veth', mode: 'native' }));
     using receiver = third.inside(() => boundUdp('10.77.0.3'));
-    const arrived = pair.one.inside(() => arrives('10.77.0.3', receiver.port, receiver.descriptor, 2000));
-    assert.equal(arrived, true);
+    const sendToThird = (): boolean =>
+      pair.one.inside(() => arrives('10.77.0.3', receiver.port, receiver.descriptor, 2000));
+    assert.equal(sendToThird(), true);
     assert.equal(hooks.globals.leaving.value, onward);
+    link[Symbol.dispose]();
+
+    // The same by a table of any numbers, with another program in the first one's place.
+    using byName = load({ programs: ['forwardByName'] });
+    pair.other.inside(() => byName.maps.devicesByName.set(0x1234_5678, onward));
+    using _second = pair.other.inside(() =>
+      byName.programs.forwardByName.attach({ interface: 'veth', mode: 'native' }),
+    );
+    assert.equal(sendToThird(), true);
   } finally {
     run('ip', '-n', pair.other.name, 'link', 'del', 'onward');
   }

@@ -53,6 +53,7 @@ import {
   Ipv4,
   local,
   packet,
+  perCpuCgroupLocalStorage,
   readOnly,
   SO_PRIORITY,
   SOCK_RAW,
@@ -81,6 +82,15 @@ export const quota = cgroupSkbEgress((context) => {
   const total = sent.get(0);
   total.value += u64(context.len);
   return total.value <= quotaBytes.value ? 1 : 0;
+});
+
+export const heard = perCpuCgroupLocalStorage({ value: u64 });
+
+/** Counts what each cgroup hears, on each CPU for itself. */
+export const countHeard = cgroupSkbIngress((context) => {
+  const total = heard.get(0);
+  total.value += u64(context.len);
+  return 1;
 });
 
 /** Drops datagrams for one port. The packet begins with its IP header. */

@@ -3,6 +3,7 @@
  * user space, records of any length, kernel objects that must be given back.
  */
 import {
+  arena,
   array,
   arrayOfMaps,
   BPF_F_CURRENT_CPU,
@@ -33,8 +34,10 @@ import {
   kernelStruct,
   local,
   lruHash,
+  lruPerCpuHash,
   packet,
   perCpuArray,
+  perCpuHash,
   perfEventArray,
   pointer,
   programArray,
@@ -223,11 +226,19 @@ export const writeLetter = syscall((letter: Value<typeof Letter>) => {
 });
 
 export const recent = lruHash({ key: u32, value: u32, maxEntries: 64 });
+export const recentOnCpu = lruPerCpuHash({ key: u32, value: u32, maxEntries: 64 });
+export const sumsOnCpu = perCpuHash({ key: u32, value: u64, maxEntries: 4 });
 export const onCpu = perCpuArray({ value: u64, maxEntries: 1 });
 
 /** Fills a map far beyond its size. */
 export const crowd = syscall(() => {
-  for (const index of range(1000)) recent.update(index, index);
+  for (const index of range(1000)) {
+    recent.update(index, index);
+    recentOnCpu.update(index, index);
+    const sum = sumsOnCpu.lookup(index & 3);
+    if (sum !== null) sum.value += 1n;
+    else sumsOnCpu.update(index & 3, 1n);
+  }
   const own = onCpu.lookup(0);
   if (own !== null) own.value += 1n;
   return 0;
@@ -258,6 +269,9 @@ export const takeSample = tcxEgress((context) => {
   samples.output(context, BPF_F_CURRENT_CPU, sample);
   return TCX_NEXT;
 });
+
+/** Memory for both sides. Programs only hold it so far: the language has no pointers into it. */
+export const shared = arena({ maxEntries: 2 });
 
 export const groups = cgroupArray({ maxEntries: 1 });
 

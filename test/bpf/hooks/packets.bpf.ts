@@ -21,6 +21,7 @@ import {
   Ipv4,
   kernelStruct,
   local,
+  lpmTrie,
   lwtIn,
   lwtOut,
   lwtSeg6local,
@@ -33,6 +34,7 @@ import {
   read,
   readOnly,
   socketFilter,
+  struct,
   swap16,
   swap32,
   TCX_DROP,
@@ -72,6 +74,17 @@ export const note = tcxEgress((context) => {
 export const stop = tcxEgress((context) => {
   const ip = packet(context, Ipv4, Ethernet.size);
   return ip !== null && ip.protocol === IPPROTO_UDP ? TCX_DROP : TCX_PASS;
+});
+
+const Prefix = struct({ prefixLength: u32, address: be32 });
+export const networks = lpmTrie({ key: Prefix, value: u32, maxEntries: 16 });
+
+/** Asks the longest prefix that fits a datagram's target: 1 drops it. */
+export const firewall = tcxEgress((context) => {
+  const ip = packet(context, Ipv4, Ethernet.size);
+  if (ip === null || ip.protocol !== IPPROTO_UDP) return TCX_NEXT;
+  const verdict = networks.lookup({ prefixLength: 32, address: ip.destination });
+  return verdict !== null && verdict.value === 1 ? TCX_DROP : TCX_NEXT;
 });
 
 export const servedPort = readOnly(u16, 0);

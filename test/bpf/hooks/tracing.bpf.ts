@@ -10,6 +10,7 @@ import {
   be16,
   be32,
   bpf_copy_from_user,
+  bpf_copy_from_user_task,
   bpf_get_attach_cookie,
   bpf_get_current_comm,
   bpf_get_current_pid_tgid,
@@ -25,11 +26,13 @@ import {
   i32,
   i64,
   iterator,
+  iteratorSleepable,
   kernelStruct,
   local,
   perfEvent,
   pointer,
   rawTracepoint,
+  rawTracepointWritable,
   read,
   readOnly,
   ringBuffer,
@@ -232,6 +235,30 @@ export const listTcp = iterator('tcp', (context: Value<typeof bpf_iter__tcp>) =>
     state: u64(socket.skc_state),
   });
   bpf_seq_printf(context.meta.seq, '%x %d %d\n', line);
+});
+
+const mm_struct = kernelStruct('mm_struct', { arg_start: u64, arg_end: u64 });
+const task_with_memory = kernelStruct('task_struct', { mm: pointer(mm_struct) });
+const bpf_iter__task = kernelStruct('bpf_iter__task', {
+  meta: pointer(bpf_iter_meta),
+  task: pointer(task_with_memory),
+});
+
+/** How tasks were called: read from their own memory, which may have to be fetched first. */
+export const listArguments = iteratorSleepable('task', (context: Value<typeof bpf_iter__task>) => {
+  const { task } = context;
+  if (task === null) return;
+  const text = local(array(u8, 16));
+  if (bpf_copy_from_user_task(text, task.mm.arg_start, task) === 0) bpf_seq_write(context.meta.seq, text);
+});
+
+const Outcome = struct({ value: i32 });
+const Finish = struct({ error: pointer(Outcome) });
+
+/** The tracepoint at the end of test runs lets programs set the error with which they end (net/bpf/test_run.c). */
+export const failTestRuns = rawTracepointWritable('bpf_test_finish', (context: Value<typeof Finish>) => {
+  const { error } = context;
+  if (error !== null) error.value = -5;
 });
 
 const file = kernelStruct('file', { f_flags: u32 });

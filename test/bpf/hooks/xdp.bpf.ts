@@ -9,6 +9,7 @@ import {
   bpf_xdp_get_buff_len,
   bpf_xdp_load_bytes,
   cpuMap,
+  deviceHash,
   deviceMap,
   Ethernet,
   global,
@@ -100,6 +101,11 @@ export const leaving = global(u32);
 
 /** Sends everything on by the device at 0. */
 export const forward = xdp(() => devices.redirect(0, XDP_DROP));
+
+export const devicesByName = deviceHash({ maxEntries: 4 });
+
+/** Sends everything on by the device that has this number of ours. */
+export const forwardByName = xdp(() => devicesByName.redirect(0x1234_5678, XDP_DROP));
 
 /** Runs at that device: TypeScript's redirect has chosen it already. */
 export const atDevice = xdpDeviceMap((context) => {
