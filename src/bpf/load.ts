@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { GlobalsOf, MapsOf, ProgramsOf } from './library/infer.ts';
-import { type LoadOptions, loadObject } from './loader/collection.ts';
+import { type Collection, type LoadOptions, loadObject } from './loader/collection.ts';
 import type { ObjectProgram } from './loader/collection-programs.ts';
 import type { GlobalVariable } from './loader/globals.ts';
 import type { KernelMap } from './loader/map.ts';
@@ -21,7 +21,7 @@ type MapHandle<T> = T extends { readonly type: infer Kind; readonly key: infer K
   : never;
 
 /** What was loaded, by the names that the module exports. Disposing of it closes its descriptors; what is attached or pinned stays. */
-export interface Loaded<Module> extends Disposable {
+export interface Loaded<Module> extends Disposable, Pick<Collection, 'attachStruct' | 'arenas'> {
   readonly maps: { readonly [Name in keyof MapsOf<Module>]: MapHandle<MapsOf<Module>[Name]> };
   readonly programs: { readonly [Name in keyof ProgramsOf<Module>]: ObjectProgram };
   readonly globals: { readonly [Name in keyof GlobalsOf<Module>]: GlobalVariable<GlobalsOf<Module>[Name]['value']> };

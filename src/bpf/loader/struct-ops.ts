@@ -6,6 +6,7 @@
  */
 import { BPF_MAP_DELETE_ELEM, BPF_MAP_UPDATE_ELEM } from '../../kernel/bpf-abi.ts';
 import { BPF_F_LINK } from '../../kernel/bpf-attributes.ts';
+import { atLeast, kernelVersion } from '../../kernel/procfs.ts';
 import { kernelBtf } from '../object/btf/kernel.ts';
 import type { BtfMember } from '../object/btf/records.ts';
 import type { MapSpec as ObjectMapSpec } from '../object/spec.ts';
@@ -87,7 +88,7 @@ export function createStructOpsMap(spec: ObjectMapSpec, btf: number | null): Ker
     keySize: 4,
     valueSize: target.wrapperBytes,
     maxEntries: 1,
-    flags: spec.flags,
+    flags: hasLinks() ? spec.flags : spec.flags & ~BPF_F_LINK,
     name: spec.name,
     kernelValueTypeId: target.wrapperId,
     btf: { descriptor: btf, keyTypeId: 0, valueTypeId: 0 },
@@ -152,5 +153,10 @@ export function attachStructOps(map: Holder, name: string): Link {
 
 /** Whether a map of this object is registered by a link. */
 export function isLinked(spec: ObjectMapSpec): boolean {
-  return (spec.flags & BPF_F_LINK) !== 0;
+  return (spec.flags & BPF_F_LINK) !== 0 && hasLinks();
+}
+
+/** Links of struct_ops are Linux 6.4; before that the map's value alone registers. */
+function hasLinks(): boolean {
+  return atLeast(kernelVersion(), 6, 4);
 }

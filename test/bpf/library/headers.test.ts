@@ -171,7 +171,7 @@ test('every helper’s parameters stand in the headers’ order', { skip }, () =
 /** Since 6.2; before them the headers know everything. */
 const youngerKinds = new Set([
   ...['BPF_MAP_TYPE_ARENA', 'BPF_PROG_TYPE_NETFILTER', 'BPF_NETFILTER', 'BPF_TCX_INGRESS', 'BPF_TCX_EGRESS'],
-  ...['BPF_NETKIT_PRIMARY', 'BPF_NETKIT_PEER', 'BPF_STRUCT_OPS', 'BPF_MAP_TYPE_CGRP_STORAGE'],
+  ...['BPF_NETKIT_PRIMARY', 'BPF_NETKIT_PEER', 'BPF_STRUCT_OPS', 'BPF_MAP_TYPE_CGRP_STORAGE', 'BPF_TRACE_UPROBE_MULTI'],
   ...['CONNECT', 'SENDMSG', 'RECVMSG', 'GETPEERNAME', 'GETSOCKNAME'].map((name) => `BPF_CGROUP_UNIX_${name}`),
 ]);
 

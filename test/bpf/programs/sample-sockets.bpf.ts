@@ -148,4 +148,7 @@ export const control = structOps('tcp_congestion_ops', {
   name: 'sample',
   ssthresh: (socket: TcpSock) => socket.snd_cwnd >> 1,
   undo_cwnd: (socket: TcpSock) => socket.snd_cwnd,
+  cong_avoid(socket: TcpSock, _ack: u32, acked: u32) {
+    socket.snd_cwnd += acked;
+  },
 });

@@ -5,6 +5,7 @@
  * A newcomer would get wrong: the struct declared here has only the members that are given, in their order. The loader puts each where
  * the running kernel has the member of that name.
  */
+import { BPF_F_LINK } from '../../../kernel/bpf-attributes.ts';
 import type { ProgramDefinition } from '../../library/definitions.ts';
 import type { MapSpec } from '../../object/spec.ts';
 import { bytesOf, type FieldSpec, layOut, type Type, U8, U32, U64, VOID } from '../../types.ts';
@@ -105,7 +106,8 @@ export function declareStructOps(
     keyBytes: 4,
     valueBytes: bytesOf(struct),
     maxEntries: 1,
-    flags: 0,
+    // As libbpf's section .struct_ops.link says it: registered, replaced and taken away by a link, where the kernel has them.
+    flags: BPF_F_LINK,
     key: null,
     value: struct,
     keyTypeId: 0,

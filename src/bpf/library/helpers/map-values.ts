@@ -41,10 +41,7 @@ export const bpf_timer_init: (timer: timer, map: BpfMap, flags: Flags) => i32 = 
   GPL,
 );
 
-/**
- * Says what a timer shall call. The callback's parameters are annotated with what the timer's map holds: `(map, key: Reference<u32>,
- * value: Value<typeof Entry>) => …`.
- */
+/** Says what a timer shall call. Annotate what its map holds: `(map, key: Reference<u32>, value: Value<typeof Entry>) => …`. */
 export const bpf_timer_set_callback: <K, V>(timer: timer, callback: (map: BpfMap, key: K, value: V) => number) => i32 =
   helper(
     170,

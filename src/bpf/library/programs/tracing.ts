@@ -78,7 +78,7 @@ export const rawTracepoint: Raw<'rawTracepoint'> = targeted(
 
 /**
  * The same at tracepoints that let a program write to what their first argument points to. Annotate the parameter with a struct of the
- * arguments, 8 bytes each, of which that is a `pointer`: `(context: Value<typeof Finish>)`, `const Finish = struct({ error: pointer(Result) })`.
+ * arguments, 8 bytes each, of which that is a `pointer`: `const Finish = struct({ error: pointer(Result) })`.
  */
 export const rawTracepointWritable: <C = Elements<u64>>(
   tracepoint: string,
@@ -259,6 +259,35 @@ export const uprobeSleepable: Probes<'uprobeSleepable'> = targeted(
 /** When a function of a process ends: `registers.ax` is what it gives. */
 export const uretprobe: Probes<'uretprobe'> = targeted(
   { ...probe, name: 'uretprobe', section: 'uretprobe/{target}', target: PLACE },
+  registers,
+);
+
+const PLACES = 'a binary and functions of it, /path:pattern';
+
+/**
+ * At many functions of a binary, by one link; since 6.6. User space says which: `attach({ uprobes: { executable, functions } })`. What
+ * `bpf_get_attach_cookie` gives tells them apart.
+ */
+export const uprobeMulti: Probes<'uprobeMulti'> = targeted(
+  {
+    ...probe,
+    name: 'uprobeMulti',
+    attachType: 'trace_uprobe_multi',
+    section: 'uprobe.multi/{target}',
+    target: PLACES,
+  },
+  registers,
+);
+
+/** The same at their ends. */
+export const uretprobeMulti: Probes<'uretprobeMulti'> = targeted(
+  {
+    ...probe,
+    name: 'uretprobeMulti',
+    attachType: 'trace_uprobe_multi',
+    section: 'uretprobe.multi/{target}',
+    target: PLACES,
+  },
   registers,
 );
 
