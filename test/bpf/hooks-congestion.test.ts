@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test, { after, before } from 'node:test';
+import { Link } from '../../src/bpf/loader/links/link.ts';
 import * as constants from '../../src/kernel/constants.ts';
 import { ERRNO } from '../../src/kernel/errno.ts';
 import { check } from '../../src/kernel/error.ts';
@@ -104,6 +105,21 @@ test('a connection keeps the window that user space says', { skip: toolSkip }, (
   assert.ok(avoid > 20 && events > 20, `${avoid} and ${events} calls`);
   assert.ok(acked >= 600_000n / 1500n, `${acked} segments acknowledged`);
   assert.equal(release, 1);
+});
+
+test('a control takes the place of another of the same name, in one step', { skip: toolSkip }, () => {
+  using first = load();
+  using second = load();
+  second.globals.fixedWindow.value = 7;
+  using link = first.attachStruct('fixed');
+  assert.ok(link instanceof Link);
+  net.inside(() => {
+    using before = connectionWith('millrace_fixed');
+    link.update(second.maps.fixed);
+    using after = connectionWith('millrace_fixed');
+    for (const made of [before, after]) transfer(made, 100_000);
+    assert.deepEqual([window(before.client), window(after.client)], [4, 7]);
+  });
 });
 
 test('a Reno doubles its window, halves it after a loss, and loses no byte', { skip: toolSkip }, () => {

@@ -191,6 +191,25 @@ test('a function of a process is seen with its arguments and its result', { skip
   assert.deepEqual([...hooks.globals.results.value], [11n, 22n, 33n, 0n]);
 });
 
+test('two functions are seen by one link, and their results by another', { skip: compilerSkip }, () => {
+  using hooks = load({ programs: ['onBoth', 'afterBoth'] });
+  const uprobes = { executable: traced, functions: ['add', 'multiply'], cookies: [1n, 2n] };
+  using entries = hooks.programs.onBoth.attach({ uprobes });
+  assert.equal(entries.kind, 'uprobe_multi');
+  using _returns = hooks.programs.afterBoth.attach({ uprobes });
+  assert.equal(spawnSync(traced).status, 0);
+  const calls = eventsOf<Call>(hooks.maps.calls as Pick<KernelMap, 'descriptor' | 'spec'>, Call);
+  assert.deepEqual(
+    calls.map(({ left, right, cookie }) => [cookie, left, right]),
+    [1, 2, 3].flatMap((step) => [
+      [1n, step, 0],
+      [1n, 0, step * 11],
+      [2n, step, 0],
+      [2n, 0, step * 100],
+    ]),
+  );
+});
+
 test('a probe that may sleep copies the process’s memory', { skip: compilerSkip }, () => {
   using hooks = load({ programs: ['onAddSleepable'] });
   using _link = hooks.programs.onAddSleepable.attach({ uprobe: { executable: traced, function: 'add' } });

@@ -23,6 +23,7 @@ import {
   run,
   kernelSkip as skip,
 } from '../support/bpf-kernel.ts';
+import { XskSocket } from '../support/bpf-xsk.ts';
 
 const load = hooksOf<typeof import('./hooks/xdp.bpf.ts')>('xdp');
 
@@ -146,4 +147,21 @@ test('a CPU map hands packets to the stack of the CPU that it names', { skip }, 
   using _link = pair.other.inside(() => hooks.programs.toCpu.attach({ interface: 'veth', mode: 'native' }));
   assert.equal(reaches(4000, 2000), true);
   assert.equal(hooks.globals.ranOn.value, cpu);
+});
+
+test('datagrams go to an AF_XDP socket of a process, and past the stack', { skip }, () => {
+  using hooks = load({ programs: ['toProcess'] });
+  using socket = pair.other.inside(() => new XskSocket(indexOf(pair.other, 'veth')));
+  using _link = pair.other.inside(() => hooks.programs.toProcess.attach({ interface: 'veth' }));
+  assert.equal(reaches(4000, 2000), true, 'no socket is in the map');
+  hooks.maps.xsks.set(0, socket.descriptor);
+  assert.equal(socket.receive(), null);
+  // A flow of which the hash chooses the first of the two queues will be among so many.
+  for (let round = 0; round < 50 && hooks.globals.taken.value === 0; round++) reaches(4000, 1);
+  assert.equal(hooks.globals.taken.value, 1);
+  const frame = socket.receive();
+  assert.ok(frame !== null);
+  assert.equal(frame.length, 14 + 20 + 8 + 64);
+  assert.deepEqual([...frame.subarray(26, 34)], [10, 77, 0, 1, 10, 77, 0, 2]);
+  assert.equal(socket.receive(), null);
 });

@@ -7,11 +7,8 @@
 import { fileURLToPath } from 'node:url';
 import { compile } from '../../src/bpf/compiler/compile.ts';
 import type { Loaded, LoadSourceOptions } from '../../src/bpf/load.ts';
-import { type Collection, type LoadOptions, loadObject } from '../../src/bpf/loader/collection.ts';
+import { type LoadOptions, loadObject } from '../../src/bpf/loader/collection.ts';
 import type { ObjectSpec } from '../../src/bpf/object/spec.ts';
-
-/** What a module's programs became in the kernel, with the types of the module. */
-export type Hooks<Module> = Loaded<Module> & Pick<Collection, 'attachStruct' | 'arenas'>;
 
 type Options<Module> = Omit<LoadSourceOptions<Module>, 'programs' | 'optimise'> & {
   /** All unless told. */
@@ -19,12 +16,12 @@ type Options<Module> = Omit<LoadSourceOptions<Module>, 'programs' | 'optimise'> 
 };
 
 /** Compiles a module of `test/bpf/hooks` when it is first wanted. */
-export function hooksOf<Module>(name: string): (options?: Options<Module>) => Hooks<Module> {
+export function hooksOf<Module>(name: string): (options?: Options<Module>) => Loaded<Module> {
   const path = fileURLToPath(new URL(`../bpf/hooks/${name}.bpf.ts`, import.meta.url));
   let object: ObjectSpec | null = null;
   return (options = {}) => {
     object ??= compile(path);
     // Names and types are those of the module that was compiled.
-    return loadObject(object, options as LoadOptions) as unknown as Hooks<Module>;
+    return loadObject(object, options as LoadOptions) as unknown as Loaded<Module>;
   };
 }

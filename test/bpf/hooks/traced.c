@@ -1,10 +1,15 @@
 /*
- * What the tracing tests look at: a function with numbers and a text, called three times, and a USDT probe with one argument, which
+ * What the tracing tests look at: functions with numbers and a text, called three times, and a USDT probe with one argument, which
  * stands in a register. The note is what sys/sdt.h makes of DTRACE_PROBE1(traced, step, i), without a semaphore.
  */
 __attribute__((noinline)) int add(int left, int right, const char *text) {
   __asm__ volatile("" : : "r"(text));
   return left + right;
+}
+
+__attribute__((noinline)) int multiply(int left, int right) {
+  __asm__ volatile("");
+  return left * right;
 }
 
 int main(int argc, char **arguments __attribute__((unused))) {
@@ -13,6 +18,7 @@ int main(int argc, char **arguments __attribute__((unused))) {
   if (argc == 1) *(volatile const char *)text;
   for (int i = 1; i <= 3; i++) {
     add(i, i * 10, text);
+    multiply(i, 100);
     __asm__ volatile(
         "990: nop\n"
         ".pushsection .note.stapsdt,\"?\",\"note\"\n"

@@ -45,8 +45,10 @@ import {
   u32,
   u64,
   uprobe,
+  uprobeMulti,
   uprobeSleepable,
   uretprobe,
+  uretprobeMulti,
   usdt,
   type Value,
 } from '../../../src/bpf/library/index.ts';
@@ -199,6 +201,15 @@ export const afterAdd = uretprobe('', (registers) => {
   if (index >= 4) return;
   results.value[index] = registers.ax & 0xffff_ffffn;
   resultCount.value = index + 1;
+});
+
+/** Two functions by one link: the cookie says which. */
+export const onBoth = uprobeMulti('', (registers) => {
+  calls.output(local(Call, { left: i32(registers.di), cookie: bpf_get_attach_cookie(registers) }));
+});
+
+export const afterBoth = uretprobeMulti('', (registers) => {
+  calls.output(local(Call, { right: i32(registers.ax), cookie: bpf_get_attach_cookie(registers) }));
 });
 
 /** The same place, where a page of the process may have to be fetched first. */
