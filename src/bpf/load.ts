@@ -7,6 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { GlobalsOf, MapsOf, ProgramsOf } from './library/infer.ts';
+import type { Holder } from './loader/codec.ts';
 import { type Collection, type LoadOptions, loadObject } from './loader/collection.ts';
 import type { ObjectProgram } from './loader/collection-programs.ts';
 import type { GlobalVariable } from './loader/globals.ts';
@@ -16,8 +17,21 @@ import type { ObjectSpec } from './object/spec.ts';
 /** Types of maps that hold a value for each CPU under each key. */
 type PerCpu = 'percpu_hash' | 'percpu_array' | 'lru_percpu_hash' | 'percpu_cgroup_storage';
 
+/** Types of maps that hold objects of the kernel's: they take a handle or a descriptor, and give a number ({@link holderCodec}). */
+type HoldsObjects =
+  | 'array_of_maps'
+  | 'hash_of_maps'
+  | 'prog_array'
+  | 'cgroup_array'
+  | 'xskmap'
+  | 'sockmap'
+  | 'sockhash'
+  | 'reuseport_sockarray';
+
+type ValueIn<Kind, Value> = Kind extends PerCpu ? Value[] : Kind extends HoldsObjects ? Holder | number : Value;
+
 type MapHandle<T> = T extends { readonly type: infer Kind; readonly key: infer Key; readonly value: infer Value }
-  ? KernelMap<Key, Kind extends PerCpu ? Value[] : Value>
+  ? KernelMap<Key, ValueIn<Kind, Value>>
   : never;
 
 /** What was loaded, by the names that the module exports. Disposing of it closes its descriptors; what is attached or pinned stays. */

@@ -6,7 +6,6 @@ import assert from 'node:assert/strict';
 import { closeSync, openSync } from 'node:fs';
 import test, { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { KernelMap } from '../../src/bpf/index.ts';
 import { BPF_F_LOCK } from '../../src/bpf/library/index.ts';
 import { codecOf } from '../../src/bpf/loader/codec.ts';
 import { createMap } from '../../src/bpf/loader/map.ts';
@@ -78,10 +77,10 @@ test('the map that a map holds is exchanged while a program uses it', { skip }, 
   using _link = net.inside(() => hooks.programs.count.attach({ interface: 'lo' }));
   sendAll(5001);
   assert.equal(portCounters.get(5001), null, 'nothing is current yet');
-  (current as unknown as KernelMap<number, object>).set(0, portCounters);
-  (tenants as unknown as KernelMap<number, object>).set(5001, tenant);
+  current.set(0, portCounters);
+  tenants.set(5001, tenant);
   sendAll(5001, 5001, 5002);
-  (current as unknown as KernelMap<number, object>).set(0, second);
+  current.set(0, second);
   sendAll(5001);
   assert.deepEqual([portCounters.get(5001), portCounters.get(5002)], [2n, 1n]);
   assert.deepEqual([second.get(5001), second.get(5002)], [1n, null]);
@@ -91,7 +90,7 @@ test('the map that a map holds is exchanged while a program uses it', { skip }, 
 
 test('the programs of a table are exchanged while packets flow', { skip }, () => {
   using hooks = load({ programs: ['decide', 'drop', 'accept'] });
-  const verdicts = hooks.maps.verdicts as unknown as KernelMap<number, object>;
+  const { verdicts } = hooks.maps;
   net.inside(() => {
     using receiver = bound('ipv4');
     const { port } = ownAddress(receiver);
@@ -127,7 +126,7 @@ test('a timer rings, and sets itself again', { skip }, async () => {
 
 test('a program takes what user space wrote into a ring', { skip }, () => {
   using hooks = load({ programs: ['takeOrders', 'accept'] });
-  using ring = new UserRingBuffer(hooks.maps.orders as unknown as Pick<KernelMap, 'descriptor' | 'spec'>);
+  using ring = new UserRingBuffer(hooks.maps.orders);
   const codec = codecOf(Order.type);
   for (const [kind, amount] of [
     [1, 5n],
@@ -146,13 +145,10 @@ test('a program takes what user space wrote into a ring', { skip }, () => {
 test('records have the length that user space asks for', { skip }, () => {
   using hooks = load({ programs: ['writeLetter', 'accept'] });
   const lengths: number[] = [];
-  using reader = new RingBufferReader(
-    hooks.maps.letters as unknown as Pick<KernelMap, 'descriptor' | 'spec'>,
-    (view, offset, length) => {
-      lengths.push(length);
-      assert.equal(view.getBigUint64(offset, true), 99n);
-    },
-  );
+  using reader = new RingBufferReader(hooks.maps.letters, (view, offset, length) => {
+    lengths.push(length);
+    assert.equal(view.getBigUint64(offset, true), 99n);
+  });
   for (const bytes of [0, 5, 64, 65]) {
     const context = new Uint8Array(16);
     new DataView(context.buffer).setUint32(0, bytes, true);
@@ -200,11 +196,9 @@ test('a task is asked for, read and given back', { skip }, () => {
 test('samples of datagrams come through the buffers of the CPUs', { skip }, () => {
   using hooks = load({ programs: ['takeSample', 'accept'] });
   const seen: number[] = [];
-  using reader = new PerfBufferReader(
-    hooks.maps.samples as unknown as KernelMap<unknown, unknown>,
-    (view, offset) => seen.push(view.getUint32(offset, true)),
-    { bytesPerCpu: 4096 },
-  );
+  using reader = new PerfBufferReader(hooks.maps.samples, (view, offset) => seen.push(view.getUint32(offset, true)), {
+    bytesPerCpu: 4096,
+  });
   using _link = net.inside(() => hooks.programs.takeSample.attach({ interface: 'lo' }));
   sendAll(5001, 5002);
   reader.read();
@@ -216,7 +210,7 @@ test('only the sockets of one cgroup may send', { skip }, () => {
   using hooks = load({ programs: ['onlyGroup', 'accept'] });
   const descriptor = openSync(group.path, 'r');
   try {
-    (hooks.maps.groups as unknown as KernelMap<number, number>).set(0, descriptor);
+    hooks.maps.groups.set(0, descriptor);
   } finally {
     closeSync(descriptor);
   }

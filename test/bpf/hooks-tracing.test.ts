@@ -10,7 +10,6 @@ import { join } from 'node:path';
 import test, { after, before } from 'node:test';
 import { assemble } from '../../src/bpf/assembler.ts';
 import type { Attachment, KernelMap } from '../../src/bpf/index.ts';
-import { codecOf } from '../../src/bpf/loader/codec.ts';
 import { Link } from '../../src/bpf/loader/links/link.ts';
 import { readIterator, readIteratorText } from '../../src/bpf/loader/links/tracing.ts';
 import { loadProgram } from '../../src/bpf/loader/program.ts';
@@ -33,7 +32,6 @@ import {
 } from '../support/bpf-kernel.ts';
 import { needs } from '../support/bpf-objects.ts';
 import { accepted, listening, ownAddress, tcp } from '../support/bpf-sockets.ts';
-import { Call, Change } from './hooks/tracing.bpf.ts';
 
 type Module = typeof import('./hooks/tracing.bpf.ts');
 const load = hooksOf<Module>('tracing');
@@ -64,15 +62,12 @@ after(() => {
   if (folder !== undefined) rmSync(folder, { recursive: true });
 });
 
-/** Everything that is in a ring buffer of these. */
-function eventsOf<T>(
-  map: Pick<KernelMap, 'descriptor' | 'spec'>,
-  layout: { readonly type: Parameters<typeof codecOf>[0] },
-): T[] {
+/** Everything that is in a ring buffer. */
+function eventsOf<T>(map: KernelMap<undefined, T>): T[] {
   const events: T[] = [];
   using reader = new RingBufferReader(
     map,
-    decoded(codecOf(layout.type), (event) => events.push(event as T)),
+    decoded(map.codecs.value, (event) => events.push(event)),
   );
   reader.read();
   return events;
@@ -80,49 +75,45 @@ function eventsOf<T>(
 
 const text = (bytes: ArrayLike<number>): string => Buffer.from(Array.from(bytes)).toString().replace(/\0.*$/s, '');
 
-/** Connects over the loopback of the namespace and closes again; the port and the client's own. */
-function connectOnce(mark = 0, hook: (port: number) => Disposable): { readonly port: number; readonly own: number } {
+const PORT = 4300;
+
+/** Connects over the loopback of the namespace and closes again; the client's port. */
+function connectOnce(mark = 0): number {
   return net.inside(() => {
-    using listener = listening();
-    const { port } = ownAddress(listener);
-    using _attached = hook(port);
+    using listener = listening('ipv4', PORT);
     using client = tcp();
     if (mark !== 0) setsockoptInt(client.descriptor, constants.SOL_SOCKET, constants.SO_MARK, mark);
     check(connect(client.descriptor, ownAddress(listener)), 'connect');
     using _server = accepted(listener);
-    return { port, own: ownAddress(client).port };
+    return ownAddress(client).port;
   });
 }
 
 test('a tracepoint’s fields go through a ring buffer to this process', { skip }, () => {
-  using stack = new DisposableStack();
-  let map: Pick<KernelMap, 'descriptor' | 'spec'> | undefined;
-  const { port } = connectOnce(0, (port) => {
-    const hooks = stack.use(load({ programs: ['onState'], constants: { port } }));
-    map = hooks.maps.changes as Pick<KernelMap, 'descriptor' | 'spec'>;
-    return hooks.programs.onState.attach();
-  });
-  const events = eventsOf<Change>(map!, Change);
+  using hooks = load({ programs: ['onState'], constants: { port: PORT } });
+  {
+    using link = hooks.programs.onState.attach();
+    assert.equal(link.kind, 'perf_event');
+    connectOnce();
+  }
+  const events = eventsOf(hooks.maps.changes);
   const steps = events.map(({ from, to }) => [from, to]);
   assert.deepEqual(steps.slice(0, 2), [
     [CLOSE, SYN_SENT],
     [SYN_SENT, ESTABLISHED],
   ]);
-  const [{ source, target, family, port: seen }] = events.slice(1);
+  const [{ source, target, family, port }] = events.slice(1);
   assert.deepEqual([...source, ...target], [127, 0, 0, 1, 127, 0, 0, 1]);
-  assert.deepEqual([seen, family], [port, AF_INET]);
+  assert.deepEqual([port, family], [PORT, AF_INET]);
 });
 
 test('a BTF tracepoint follows the kernel’s socket field by field', { skip }, () => {
-  using stack = new DisposableStack();
-  let value = () => ({ address: 0, port: 0, ownPort: 0, mark: 0, states: 0 });
-  const made = connectOnce(77, (port) => {
-    const hooks = stack.use(load({ programs: ['onSocket'], constants: { port } }));
-    value = () => hooks.globals.lastSocket.value;
-    return hooks.programs.onSocket.attach();
-  });
-  const { states, ...rest } = value();
-  assert.deepEqual(rest, { address: 0x7f00_0001, port: made.port, ownPort: made.own, mark: 77 });
+  using hooks = load({ programs: ['onSocket'], constants: { port: PORT } });
+  using link = hooks.programs.onSocket.attach();
+  assert.equal(link.kind, 'tracing');
+  const ownPort = connectOnce(77);
+  const { states, ...rest } = hooks.globals.lastSocket.value;
+  assert.deepEqual(rest, { address: 0x7f00_0001, port: PORT, ownPort, mark: 77 });
   assert.equal(states & 0b1000_0110, 0b1000_0110, 'established, SYN sent, closed');
 });
 
@@ -183,7 +174,7 @@ test('a function of a process is seen with its arguments and its result', { skip
   using _entry = hooks.programs.onAdd.attach({ uprobe, cookie: 0x1234n });
   using _return = hooks.programs.afterAdd.attach({ uprobe: { ...uprobe, atReturn: true } });
   assert.equal(spawnSync(traced).status, 0);
-  const calls = eventsOf<Call>(hooks.maps.calls as Pick<KernelMap, 'descriptor' | 'spec'>, Call);
+  const calls = eventsOf(hooks.maps.calls);
   assert.deepEqual(
     calls.map(({ left, right, cookie, name, text: said }) => [left, right, cookie, text(name), text(said)]),
     [1, 2, 3].map((left) => [left, left * 10, 0x1234n, 'traced', 'from the process']),
@@ -198,7 +189,7 @@ test('two functions are seen by one link, and their results by another', { skip:
   assert.equal(entries.kind, 'uprobe_multi');
   using _returns = hooks.programs.afterBoth.attach({ uprobes });
   assert.equal(spawnSync(traced).status, 0);
-  const calls = eventsOf<Call>(hooks.maps.calls as Pick<KernelMap, 'descriptor' | 'spec'>, Call);
+  const calls = eventsOf(hooks.maps.calls);
   assert.deepEqual(
     calls.map(({ left, right, cookie }) => [cookie, left, right]),
     [1, 2, 3].flatMap((step) => [
@@ -214,7 +205,7 @@ test('a probe that may sleep copies the process’s memory', { skip: compilerSki
   using hooks = load({ programs: ['onAddSleepable'] });
   using _link = hooks.programs.onAddSleepable.attach({ uprobe: { executable: traced, function: 'add' } });
   assert.equal(spawnSync(traced, ['untouched']).status, 0);
-  const calls = eventsOf<Call>(hooks.maps.calls as Pick<KernelMap, 'descriptor' | 'spec'>, Call);
+  const calls = eventsOf(hooks.maps.calls);
   assert.deepEqual(
     calls.map(({ text: said }) => text(said)),
     ['from the', 'from the', 'from the'],
@@ -228,7 +219,7 @@ test('a USDT probe is seen with its argument', { skip: compilerSkip }, () => {
     cookie: 5n,
   });
   assert.equal(spawnSync(traced).status, 0);
-  const calls = eventsOf<Call>(hooks.maps.calls as Pick<KernelMap, 'descriptor' | 'spec'>, Call);
+  const calls = eventsOf(hooks.maps.calls);
   assert.deepEqual(
     calls.map(({ left, right, cookie }) => [left, right, cookie]),
     [1, 2, 3].map((step) => [step, -1, 5n]),

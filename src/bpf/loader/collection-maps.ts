@@ -10,7 +10,7 @@ import { possibleCpus } from '../../kernel/cpus.ts';
 import { KernelError } from '../../kernel/error.ts';
 import type { MapSpec as ObjectMapSpec } from '../object/spec.ts';
 import type { Type } from '../types.ts';
-import { type Codec, codecFor } from './codec.ts';
+import { type Codec, codecFor, codecOf } from './codec.ts';
 import { codecsOf, createMap, type KernelMap, type MapCodecs, type MapSpec } from './map.ts';
 import { differences, openMap } from './map-open.ts';
 import { requireBpffs } from './pin.ts';
@@ -63,7 +63,10 @@ export function objectCodecs(
   wanted: MapSpec,
 ): MapCodecs<unknown, unknown> {
   const codec = (type: Type | null, bytes: number, what: string): Codec<unknown> => codecFor(type, bytes, what);
-  return codecsOf(wanted, codec(spec.key, spec.keyBytes, 'key'), codec(spec.value, spec.valueBytes, 'value'));
+  // A ring buffer has no values to the kernel: what its type says is what its records are.
+  const isRing = wanted.type === 'ringbuf' && spec.value !== null;
+  const value = isRing ? codecOf(spec.value) : codec(spec.value, spec.valueBytes, 'value');
+  return codecsOf(wanted, codec(spec.key, spec.keyBytes, 'key'), value);
 }
 
 /** What the kernel is asked for, for a map of an object. */

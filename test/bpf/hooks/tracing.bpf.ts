@@ -78,7 +78,6 @@ export const Change = struct({
   port: u16,
   family: u16,
 });
-export type Change = Value<typeof Change>;
 export const changes = ringBuffer({ value: Change, maxEntries: 4096 });
 export const port = readOnly(u16, 0);
 
@@ -178,7 +177,6 @@ export const sample = perfEvent((context) => {
 });
 
 export const Call = struct({ name: array(u8, 16), text: array(u8, 32), left: i32, right: i32, cookie: u64 });
-export type Call = Value<typeof Call>;
 export const calls = ringBuffer({ value: Call, maxEntries: 4096 });
 export const results = global(array(u64, 4));
 export const resultCount = global(u32);
