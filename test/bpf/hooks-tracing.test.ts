@@ -310,6 +310,7 @@ test('an iterator adds up a map’s values, or the refusal says why', { skip }, 
   } catch (error) {
     // Some kernels keep iterators over the elements of maps to themselves, for clang's programs as for ours.
     if (!(error instanceof KernelError) || error.code !== 'EPERM') throw error;
+    assert.match(error.message, /EPERM; .*the kernel itself forbids it/);
     context.diagnostic(`iter/bpf_map_elem is refused here: ${error.message}`);
   }
 });

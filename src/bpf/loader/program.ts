@@ -18,6 +18,7 @@ import { openById, type ProgramInfo, programInfo } from './info.ts';
 import { openPinned, pinObject } from './pin.ts';
 import { type TestRunOptions, type TestRunResult, testRun } from './test-run.ts';
 import { type ProgramSource, VerifierError } from './verifier.ts';
+import { isSilent } from './verifier-log.ts';
 
 export type ProgramType = ProgramTypeName;
 
@@ -181,10 +182,10 @@ export function loadProgramDescriptor(spec: ProgramSpec): { readonly descriptor:
   const code = stable(encode(spec.instructions));
   const level = spec.logLevel ?? 0;
   let { result, log } = level === 0 ? attempt(spec, code, 0, 0) : attemptWithLog(spec, code, level, 0);
-  // A refusal without a log is not the verifier's: privileges, sizes, an unknown program type.
+  // A refusal without a reason in a log is not the verifier's: privileges, sizes, an unknown program type.
   if (result < 0 && level === 0) ({ result, log } = attemptWithLog(spec, code, 1, result));
   if (result >= 0) return { descriptor: result, log };
-  throw log.trim() === '' ? bpfError(result, object) : new VerifierError(result, object, log, spec.source);
+  throw isSilent(log) ? bpfError(result, object) : new VerifierError(result, object, log, spec.source);
 }
 
 /**

@@ -76,6 +76,11 @@ function isStatistics(line: string): boolean {
   return STATISTICS.test(line);
 }
 
+/** Whether a log gives no reason: at most it counts what was looked at. What refused the program was not the verifier then. */
+export function isSilent(log: string): boolean {
+  return log.split('\n').every((line) => line.trim() === '' || isStatistics(line));
+}
+
 /** The line of a log that says why: the last one that is not statistics. */
 export function reasonOf(log: string): string {
   const lines = log.split('\n').filter((line) => line.trim() !== '');
