@@ -96,6 +96,14 @@ test('a sign extension that only 32-bit operations read is left out', () => {
   assert.deepEqual(lines, ['mov %r0, %r1', 'add32 %r0, 1', 'mul32 %r0, 3', 'exit']);
 });
 
+test('an extension behind a division stays: it is what bounds the quotient for the verifier', () => {
+  const lines = numbers(2, (builder, a, b) => {
+    const quotient = builder.unary('zext', 4, builder.binary('udiv', 32, a, b));
+    return builder.binary('lshr', 64, quotient, builder.constant(3));
+  });
+  assert.deepEqual(lines, ['mov %r0, %r1', 'div32 %r0, %r2', 'mov32 %r0, %r0', 'rsh %r0, 3', 'exit']);
+});
+
 test('an extension stays where what it reads was itself left unextended', () => {
   const lines = numbers(2, (builder, a, b) => {
     const masked = builder.binary('and', 64, builder.unary('zext', 4, a), b);

@@ -17,6 +17,9 @@ export function comparedBy(end: Terminator): { readonly compare: Compare; readon
   return { compare: end.left, negated: end.condition === 'eq' };
 }
 
+/** What is known of whether the verifier sees a value's bounds; 0: nothing yet. */
+const SEEN = 1;
+const UNSEEN = 2;
 /** How far `bits` follows operands: chains of thousands of operations must not exhaust the stack. */
 const DEPTH_MAX = 100;
 
@@ -26,6 +29,7 @@ const bitLength = (value: bigint): number => (value < 0n ? 64 : value.toString(2
 export class Facts {
   readonly #bits: Int8Array;
   readonly #high: Uint8Array;
+  readonly #seen: Uint8Array;
   readonly #uses: Int32Array;
   readonly #returnsHigh: boolean;
   #depth = 0;
@@ -34,6 +38,7 @@ export class Facts {
   constructor(target: IrFunction, returnsHigh: boolean) {
     this.#bits = new Int8Array(target.nextId).fill(-1);
     this.#high = new Uint8Array(target.nextId);
+    this.#seen = new Uint8Array(target.nextId);
     this.#uses = new Int32Array(target.nextId);
     this.#returnsHigh = returnsHigh;
     this.#read(target);
@@ -76,10 +81,11 @@ export class Facts {
     }
   }
 
-  /** Whether the operand's high half is already what this extension would make it. */
+  /** Whether the operand's high half is already what this extension would make it, and the verifier sees that by itself. */
   changesNothing({ operator, width, operand }: Unary): boolean {
-    if (operator === 'zext') return this.bits(operand) <= width * 8;
-    return operator === 'sext' && this.bits(operand) < width * 8;
+    if (operator !== 'zext' && operator !== 'sext') return false;
+    const most = operator === 'zext' ? width * 8 : width * 8 - 1;
+    return this.bits(operand) <= most && this.#isSeen(operand);
   }
 
   /**
@@ -134,6 +140,36 @@ export class Facts {
       default:
         return 64;
     }
+  }
+
+  /**
+   * Whether the verifier knows as much of a value's high bits as we do. After a division, a shift by a register and a change of byte
+   * order it takes the whole register for unknown (is_safe_to_compute_dst_reg_range, kernel/bpf/verifier.c, Linux 6.18), so that an
+   * extension behind one is what bounds the value for it.
+   */
+  #isSeen(value: Value): boolean {
+    const known = this.#seen[value.id];
+    if (known !== 0) return known === SEEN;
+    // A value that depends on itself around a loop is what its other parts are.
+    this.#seen[value.id] = SEEN;
+    if (this.#depth === DEPTH_MAX) return true;
+    this.#depth++;
+    const found = this.#findSeen(value);
+    this.#depth--;
+    this.#seen[value.id] = found ? SEEN : UNSEEN;
+    return found;
+  }
+
+  #findSeen(value: Value): boolean {
+    if (value.kind === 'phi') return value.inputs.every((input) => this.#isSeen(input));
+    if (value.kind === 'unary') return value.operator !== 'swap';
+    if (value.kind !== 'binary') return true;
+    const { operator, bits, left, right } = value;
+    if (/div|mod/.test(operator)) return false;
+    if ((operator === 'shl' || operator === 'lshr' || operator === 'ashr') && right.kind !== 'constant') return false;
+    if (bits === 32) return true;
+    const isLeftSeen = this.#isSeen(left);
+    return operator === 'and' ? isLeftSeen || this.#isSeen(right) : isLeftSeen && this.#isSeen(right);
   }
 
   #ofBinary(operator: string, left: Value, right: Value, width: number): number {
