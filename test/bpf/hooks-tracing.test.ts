@@ -110,7 +110,7 @@ test('a tracepoint’s fields go through a ring buffer to this process', { skip 
 test('a BTF tracepoint follows the kernel’s socket field by field', { skip }, () => {
   using hooks = load({ programs: ['onSocket'], constants: { port: PORT } });
   using link = hooks.programs.onSocket.attach();
-  assert.equal(link.kind, 'tracing');
+  assert.equal(link.kind, 'raw_tracepoint');
   const ownPort = connectOnce(77);
   const { states, ...rest } = hooks.globals.lastSocket.value;
   assert.deepEqual(rest, { address: 0x7f00_0001, port: PORT, ownPort, mark: 77 });

@@ -45,8 +45,14 @@ export function attachRawTracepoint(program: Holder, tracepoint: string, cookie 
 }
 
 /** Attaches a program that knows its hook: tp_btf, fentry, fexit, fmod_ret, lsm, freplace. `where` is for errors. */
-export function attachTracing(program: Holder, where: string, cookie = 0n): Link {
-  return openRaw(program, null, where, cookie, 'tracing');
+export function attachTracing(
+  program: Holder & { readonly attachType?: string | null },
+  where: string,
+  cookie = 0n,
+): Link {
+  // A tracepoint's link is the same whether or not its program knows types (bpf_raw_tp_link_attach, kernel/bpf/syscall.c).
+  const kind = program.attachType === 'trace_raw_tp' ? 'raw_tracepoint' : 'tracing';
+  return openRaw(program, null, where, cookie, kind);
 }
 
 /** What an iterator shall go through, where that is not everything. */
