@@ -8,6 +8,7 @@ import test, { after, before, type TestContext } from 'node:test';
 import { assemble } from '../../src/bpf/assembler.ts';
 import { loadObject } from '../../src/bpf/loader/collection.ts';
 import { Executable, findExecutable, ProbeError } from '../../src/bpf/loader/links/executable.ts';
+import { functionsLike } from '../../src/bpf/loader/links/kprobe-multi.ts';
 import { Link } from '../../src/bpf/loader/links/link.ts';
 import { tracefsPath } from '../../src/bpf/loader/links/perf-event.ts';
 import { readIteratorText } from '../../src/bpf/loader/links/tracing.ts';
@@ -146,6 +147,25 @@ test('one link takes many functions of a file', { skip }, (context) => {
       () => counter.program.attach({ uprobes: { ...uprobes, functions: ['no_such_function'] } }),
       /has no function no_such_function/,
     );
+  });
+});
+
+test('functions of the kernel are named by a pattern', { skip }, (context) => {
+  const list = 'tcp_connect\ntcp_close\nudp_connect\nbpf_tcp_close [bpf_module]\ntcp_x [tcp_module]\ntcp_close\n';
+  assert.deepEqual(functionsLike('tcp_*', list), ['tcp_connect', 'tcp_close', 'tcp_x']);
+  assert.deepEqual(functionsLike('?dp_connect', list), ['udp_connect']);
+  assert.deepEqual(functionsLike('tcp.close', list), []);
+  const symbols =
+    'ffffffff81000000 T tcp_connect\nffffffff81000010 t tcp_close\t[tcp]\nffffffff82000000 D tcp_memory\n';
+  assert.deepEqual(functionsLike('tcp_*', symbols), ['tcp_connect', 'tcp_close']);
+
+  using counter = loadCounter(kind('kprobe', { attachType: 'trace_kprobe_multi', section: 'kprobe.multi' }), 0);
+  assert.throws(() => counter.program.attach({ kprobes: { functions: 'no_such_*' } }), /no function like no_such_\*/);
+  attachOrReport(context, 'kprobe.multi', () => {
+    using link = counter.program.attach({ kprobes: { functions: ['do_sys_poll'] } });
+    assert.equal(link.kind, 'kprobe_multi');
+    busy();
+    assert.ok(counter.hits() > 0);
   });
 });
 

@@ -10,6 +10,7 @@ import { atLeast, kernelVersion } from '../../../kernel/procfs.ts';
 import type { Holder } from '../codec.ts';
 import type { Program } from '../program.ts';
 import { attachCgroup } from './cgroup.ts';
+import { attachKprobeMulti, type KprobeMultiTarget } from './kprobe-multi.ts';
 import type { Attachment } from './link.ts';
 import {
   attachNamespace,
@@ -61,6 +62,8 @@ export interface AttachTarget extends Order {
   /** For programs of the sections `uprobe.multi` and `uretprobe.multi`. */
   readonly uprobes?: UprobeMultiTarget;
   readonly usdt?: UsdtTarget;
+  /** For programs of the sections `kprobe.multi` and `kretprobe.multi`, in place of the pattern in the section. */
+  readonly kprobes?: KprobeMultiTarget;
   readonly kprobe?: { readonly function: string; readonly offset?: number };
   readonly samples?: SampleTarget;
   readonly iterate?: IteratorTarget;
@@ -157,10 +160,14 @@ const toTracing: Attach = (program, target) => {
 };
 
 const toProbe: Attach = (program, target) => {
-  const { cookie = 0n, uprobe, usdt, kprobe, uprobes } = target;
+  const { cookie = 0n, uprobe, usdt, kprobe, kprobes, uprobes } = target;
   const section = program.kind?.section ?? '';
   const atReturn = /^[ku]retprobe/.test(section);
   if (uprobes !== undefined) return attachUprobeMulti(program, { atReturn, ...uprobes });
+  if (program.attachType === 'trace_kprobe_multi') {
+    const pattern = need(kprobes?.functions ?? program.kind?.target, program, "{ kprobes: { functions: 'tcp_*' } }");
+    return attachKprobeMulti(program, { atReturn, ...kprobes, functions: pattern });
+  }
   if (usdt !== undefined) return attachUsdt(program, { cookie, ...usdt });
   if (kprobe !== undefined) return attachKprobe(program, { cookie, atReturn, ...kprobe });
   if (uprobe !== undefined) return attachUprobe(program, { cookie, atReturn, ...uprobe });
