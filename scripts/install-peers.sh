@@ -10,7 +10,7 @@
 # left as they are.
 set -eu
 
-packages='nginx wrk haproxy curl iperf3 strace iproute2 linux-libc-dev clang libbpf-dev bpftool'
+packages='nginx wrk haproxy curl iperf3 strace iproute2 iputils-ping ethtool linux-libc-dev clang libbpf-dev bpftool'
 services='nginx haproxy iperf3'
 policy=/usr/sbin/policy-rc.d
 

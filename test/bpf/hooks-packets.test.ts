@@ -17,13 +17,16 @@ import {
   type Hosts,
   hosts,
   isReadable,
+  kernelSkip,
   openSocket,
   receiveBytes,
   run,
   sendBytes,
-  kernelSkip as skip,
 } from '../support/bpf-kernel.ts';
+import { needs } from '../support/bpf-objects.ts';
 
+/** Why nothing of this can be shown here, or false. */
+const skip = kernelSkip || needs('ip', 'ping');
 const load = hooksOf<typeof import('./hooks/packets.bpf.ts')>('packets');
 
 const DATAGRAM_BYTES = 64 + 20 + 8;

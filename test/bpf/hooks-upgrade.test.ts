@@ -14,8 +14,11 @@ import { openMap } from '../../src/bpf/loader/map-open.ts';
 import { openProgram } from '../../src/bpf/loader/program.ts';
 import { U32, U64 } from '../../src/bpf/types.ts';
 import { hooksOf } from '../support/bpf-hooks.ts';
-import { type Hosts, hosts, mounted, type Place, kernelSkip as skip } from '../support/bpf-kernel.ts';
+import { type Hosts, hosts, kernelSkip, mounted, type Place } from '../support/bpf-kernel.ts';
+import { needs } from '../support/bpf-objects.ts';
 
+/** Why nothing of this can be shown here, or false. */
+const skip = kernelSkip || needs('ip', 'ping');
 const load = hooksOf<typeof import('./hooks/upgrade.bpf.ts')>('upgrade');
 
 let pair: Hosts;

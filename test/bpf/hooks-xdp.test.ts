@@ -17,14 +17,17 @@ import {
   type Hosts,
   hosts,
   isReadable,
+  kernelSkip,
   type Namespace,
   namespace,
   openSocket,
   run,
-  kernelSkip as skip,
 } from '../support/bpf-kernel.ts';
+import { needs } from '../support/bpf-objects.ts';
 import { XskSocket } from '../support/bpf-xsk.ts';
 
+/** Why nothing of this can be shown here, or false. */
+const skip = kernelSkip || needs('ip', 'ethtool');
 const load = hooksOf<typeof import('./hooks/xdp.bpf.ts')>('xdp');
 
 let pair: Hosts;
