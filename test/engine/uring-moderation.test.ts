@@ -7,7 +7,7 @@ import { createUring } from '../../src/engine/uring.ts';
 import { engineTest, finish, SinkRecorder, socketPair } from '../support/by-hand.ts';
 import { rawClose, rawSend } from '../support/pair.ts';
 
-const WINDOW_US = 2500;
+const WINDOW_US = 1900;
 const PAUSE_MS = 8;
 const ROUNDS = 20;
 const BURST = 4;

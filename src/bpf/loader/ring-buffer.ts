@@ -2,10 +2,13 @@
  * Room `bpf`: the ring buffer (BPF_MAP_TYPE_RINGBUF): events from programs, read where the kernel wrote them, from within Node's event
  * loop and without a system call for each.
  *
+ * While events come fast the reader looks by the clock instead, as network drivers do (see `latencyMs`).
+ *
  * A newcomer would get wrong: the kernel wakes the reader only for an event that finds it idle, that is, when everything before was
  * given back. So the reader gives back all that it has read *before* it looks once more whether something came
  * (bpf_ringbuf_commit and ringbuf_map_poll, kernel/bpf/ringbuf.c; Documentation/bpf/ringbuf.rst).
  */
+import { performance } from 'node:perf_hooks';
 import { BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ } from '../../kernel/bpf-attributes.ts';
 import { shim } from '../../kernel/native.ts';
 import { type Watch, watch } from '../../kernel/watch.ts';
@@ -18,6 +21,9 @@ const LENGTH_MASK = ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
 const HIGH = 4294967296;
 /** One turn of the event loop reads at most so much, so that a flood of events does not starve everything else. */
 const BYTES_PER_TURN = 1 << 22;
+
+/** Ticks in a row without an event after which a reader that gathers goes back to being woken. */
+const EMPTY_TICKS_MAX = 4;
 
 /** What waits for a descriptor; {@link watch} of the room `kernel` unless told, or an engine's own. */
 export type WatchDescriptor = (
@@ -35,6 +41,11 @@ export interface RingBufferOptions {
   readonly lost?: () => number | bigint;
   /** Called when `lost` has risen, with by how much. */
   readonly onLost?: (count: number) => void;
+  /**
+   * How long an event may wait for others, in ms, while events come faster than that: they are gathered, and neither the programs nor
+   * this process pays for a wake-up each. An event that comes alone is delivered at once. 1 unless told; 0: never gather.
+   */
+  readonly latencyMs?: number;
   readonly watch?: WatchDescriptor;
 }
 
@@ -58,6 +69,16 @@ export class RingBufferReader implements Disposable {
   readonly #lostAtStart: bigint;
   #lostBefore: bigint;
   #watch: ReturnType<WatchDescriptor> | null = null;
+  readonly #descriptor: number;
+  readonly #latencyMs: number;
+  /** When it was woken last. */
+  #wokenMs = Number.NEGATIVE_INFINITY;
+  /** The ticks of a reader that gathers; null for one that is woken. */
+  #gathering: NodeJS.Timeout | null = null;
+  #emptyTicks = 0;
+  /** Where the record that was read last begins. */
+  #last: number;
+  #keepsAlive = true;
   #isClosed = false;
 
   /** @throws KernelError: EPERM where the map may not be mapped */
@@ -74,9 +95,12 @@ export class RingBufferReader implements Disposable {
     this.#words = new Int32Array(this.#ring);
     this.#view = new DataView(this.#ring);
     this.#position = Number(Atomics.load(this.#consumerWide, 0));
+    this.#last = this.#position;
+    this.#latencyMs = options.latencyMs ?? 1;
     this.#lostAtStart = this.#lostNow();
     this.#lostBefore = this.#lostAtStart;
-    this.#watch = (options.watch ?? watch)(map.descriptor, () => this.#turn());
+    this.#descriptor = map.descriptor;
+    this.#startWatching();
   }
 
   /** Bytes that were written and not read yet, those of records that are being written included. */
@@ -95,11 +119,48 @@ export class RingBufferReader implements Disposable {
 
   /** Whether waiting for events keeps the process running; it does unless told. */
   keepAlive(on: boolean): void {
+    this.#keepsAlive = on;
     this.#watch?.keepAlive?.(on);
+    if (on) this.#gathering?.ref();
+    else this.#gathering?.unref();
   }
 
-  #turn(): void {
+  #startWatching(): void {
+    this.#watch = (this.#options.watch ?? watch)(this.#descriptor, () => this.#woken());
+    if (!this.#keepsAlive) this.#watch.keepAlive?.(false);
+  }
+
+  #woken(): void {
+    const nowMs = performance.now();
+    const isBusy = nowMs - this.#wokenMs < this.#latencyMs;
+    this.#wokenMs = nowMs;
     this.read(BYTES_PER_TURN);
+    if (isBusy && !this.#isClosed && this.#gathering === null) this.#gather();
+  }
+
+  /**
+   * Reads by the clock. The last record is not given back meanwhile, so that for the kernel the reader is behind and need not be woken;
+   * for the same reason the descriptor would always be readable, and nobody looks at it.
+   */
+  #gather(): void {
+    this.#watch?.[Symbol.dispose]();
+    this.#watch = null;
+    this.#emptyTicks = 0;
+    this.#gathering = setInterval(() => this.#tick(), this.#latencyMs);
+    if (!this.#keepsAlive) this.#gathering.unref();
+  }
+
+  #tick(): void {
+    if (this.read(BYTES_PER_TURN) > 0) this.#emptyTicks = 0;
+    else if (++this.#emptyTicks === EMPTY_TICKS_MAX) this.#endGathering();
+  }
+
+  /** What came between the last look and the watching makes the descriptor readable. */
+  #endGathering(): void {
+    clearInterval(this.#gathering ?? undefined);
+    this.#gathering = null;
+    this.#release();
+    this.#startWatching();
   }
 
   /**
@@ -131,6 +192,7 @@ export class RingBufferReader implements Disposable {
     // No more can be there than the ring holds, which is below 2^31.
     const available = (Atomics.load(words, 0) - start) | 0;
     let taken = 0;
+    let last = -1;
     let events = 0;
     let discarded = 0;
     try {
@@ -141,6 +203,7 @@ export class RingBufferReader implements Disposable {
         // Negative: the busy bit. A program has reserved it and not submitted yet; what is behind it waits.
         if (header < 0) break;
         const length = header & LENGTH_MASK;
+        last = taken;
         // Before the callback: what it throws must not make the event come again.
         taken += ((length + 7) & ~7) + BPF_RINGBUF_HDR_SZ;
         if ((header & BPF_RINGBUF_DISCARD_BIT) !== 0) {
@@ -151,6 +214,7 @@ export class RingBufferReader implements Disposable {
         callback(view, at + BPF_RINGBUF_HDR_SZ, length);
       }
     } finally {
+      if (last !== -1) this.#last = this.#position + last;
       this.#position += taken;
       this.received += events;
       this.discarded += discarded;
@@ -162,11 +226,12 @@ export class RingBufferReader implements Disposable {
   /** Gives back what was read. The store is ordered before the next load of the producers' position, as Atomics are. */
   #release(): void {
     if (this.#isClosed) return;
-    const low = this.#position | 0;
-    const high = Math.floor(this.#position / HIGH);
+    const position = this.#gathering === null ? this.#position : this.#last;
+    const low = position | 0;
+    const high = Math.floor(position / HIGH);
     // The kernel reads all 64 bits. Where only the low half changes, one store of 32 bits does, without a bigint.
     if (this.#consumer[1] === high) Atomics.store(this.#consumer, 0, low);
-    else Atomics.store(this.#consumerWide, 0, BigInt(this.#position));
+    else Atomics.store(this.#consumerWide, 0, BigInt(position));
   }
 
   #reportLost(): void {
@@ -180,9 +245,13 @@ export class RingBufferReader implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (this.#watch === null) return;
-    this.#watch[Symbol.dispose]();
+    if (this.#isClosed) return;
+    clearInterval(this.#gathering ?? undefined);
+    this.#gathering = null;
+    this.#watch?.[Symbol.dispose]();
     this.#watch = null;
+    // A reader that comes after this one goes on where this one ended.
+    this.#release();
     this.#isClosed = true;
     shim.unmap(this.#consumerPage);
     shim.unmap(this.#ring);
