@@ -43,7 +43,7 @@ export interface RingBufferOptions {
   readonly onLost?: (count: number) => void;
   /**
    * How long an event may wait for others, in ms, while events come faster than that: they are gathered, and neither the programs nor
-   * this process pays for a wake-up each. An event that comes alone is delivered at once. 1 unless told; 0: never gather.
+   * this process pays for a wake-up each. An event that comes alone is delivered at once. 2 unless told; 0: never gather.
    */
   readonly latencyMs?: number;
   readonly watch?: WatchDescriptor;
@@ -96,7 +96,7 @@ export class RingBufferReader implements Disposable {
     this.#view = new DataView(this.#ring);
     this.#position = Number(Atomics.load(this.#consumerWide, 0));
     this.#last = this.#position;
-    this.#latencyMs = options.latencyMs ?? 1;
+    this.#latencyMs = options.latencyMs ?? 2;
     this.#lostAtStart = this.#lostNow();
     this.#lostBefore = this.#lostAtStart;
     this.#descriptor = map.descriptor;
