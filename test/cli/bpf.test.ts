@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, copyFileSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -180,3 +180,43 @@ for (const [what, options, message] of [
     assert.doesNotMatch(stderr, /\n {4}at /);
   });
 }
+
+const NOBODY = { uid: 65534, gid: 65534 };
+/** Another user can be taken by root alone, and may not be able to read where the project lies. */
+const nobodySkip =
+  process.getuid?.() !== 0
+    ? 'only root can run a command as another user'
+    : spawnSync(process.execPath, [entry, '--version'], NOBODY).status === 0
+      ? false
+      : 'another user may not read the project';
+
+test('without privileges the commands do what they can, and say what the rest needs', { skip: nobodySkip }, () => {
+  const own = mkdtempSync(join(tmpdir(), 'millrace-bpf-nobody-'));
+  try {
+    chownSync(own, NOBODY.uid, NOBODY.gid);
+    const file = join(own, 'drop.bpf.ts');
+    copyFileSync(source, file);
+    const packets = join(own, 'three.pcap');
+    copyFileSync(capture, packets);
+    const asNobody = (...options: string[]) =>
+      spawnSync(process.execPath, [entry, ...options], { ...NOBODY, encoding: 'utf8', timeout: 30_000 });
+
+    assert.equal(asNobody('bpf', 'build', file).status, 0);
+    assert.equal(asNobody('bpf', 'inspect', join(own, 'drop.bpf.o')).status, 0);
+    assert.match(asNobody('bpf', 'run', file, '--packet', packets).stdout, /XDP_DROP {2}1/);
+    assert.match(asNobody('bpf', 'features').stdout, /CAP_BPF is needed/);
+    for (const options of [
+      ['bpf', 'load', file],
+      ['bpf', 'run', file, '--packet', packets, '--kernel'],
+    ]) {
+      const { status, stderr } = asNobody(...options);
+      assert.equal(status, 1);
+      assert.match(stderr, /EPERM; CAP_BPF is needed, with CAP_NET_ADMIN/);
+    }
+    const { status, stderr } = asNobody('trace', 'sched:sched_switch');
+    assert.equal(status, 1);
+    assert.match(stderr, /tracefs|CAP_BPF/);
+  } finally {
+    rmSync(own, { recursive: true });
+  }
+});
