@@ -163,6 +163,7 @@ test('types writes declarations that a program can use', {
 
 for (const [what, options, message] of [
   ['a file that is not there', ['inspect', 'nowhere.bpf.o'], /cannot read nowhere\.bpf\.o: there is no such file/],
+  ['a source that is not there', ['build', 'nowhere.bpf.ts'], /cannot read nowhere\.bpf\.ts: there is no such file/],
   ['a file that is no object', ['inspect', capture], /ELF/],
   ['an object where a source is wanted', ['build', 'x.o'], /x\.o is no TypeScript/],
   ['-o for several files', ['build', source, source, '-o', 'x'], /-o names one file/],

@@ -51,6 +51,8 @@ export function isSource(path: string): boolean {
 /** Compiles a program or reads an object, by the name's ending. @throws CompileErrors, ElfError, UsageError */
 export async function readObject(path: string, options: { readonly optimise?: boolean } = {}): Promise<ObjectSpec> {
   if (isSource(path)) {
+    // Said in the words of the other commands, before the compiler is loaded.
+    readBytes(path);
     const { compile } = await import('../../bpf/compiler/compile.ts');
     return compile(path, { optimise: options.optimise !== false });
   }
