@@ -9,7 +9,7 @@ import { VerifierError } from '../bpf/loader/verifier.ts';
 import { Observer, type Table } from '../observe/observer.ts';
 import { showCounts, showHistogram, showStacks } from '../observe/show.ts';
 import { Tracefs } from '../observe/tracepoints.ts';
-import { type CommonOptions, guarded, UsageError } from './bpf/report.ts';
+import { type CommonOptions, guarded, plain, UsageError } from './bpf/report.ts';
 import { Lifetime } from './lifetime.ts';
 
 export interface TraceOptions extends CommonOptions {
@@ -57,12 +57,6 @@ function scriptOf(event: string | undefined, options: TraceOptions): string {
 function show(table: Table, top: number): string {
   if (table.kind === 'counts') return showCounts(table.labels, table.rows, top);
   return table.kind === 'histogram' ? showHistogram(table.label, table.rows) : showStacks(table.rows, top);
-}
-
-/** Counts are numbers in JSON where a double holds them. */
-function plain(_key: string, value: unknown): unknown {
-  if (typeof value !== 'bigint') return value;
-  return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString();
 }
 
 function print(observer: Observer, options: TraceOptions, isLast: boolean): void {

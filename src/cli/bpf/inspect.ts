@@ -6,7 +6,7 @@
  * in a verifier log.
  */
 import { disassembleOne } from '../../bpf/disassembler.ts';
-import { type Instruction, slotsOf } from '../../bpf/instructions.ts';
+import { slotsOf } from '../../bpf/instructions.ts';
 import type { FunctionSpec, LineInfo, MapSpec, ObjectSpec, Relocation } from '../../bpf/object/spec.ts';
 import { type CommonOptions, guarded, readObject, say, table, UsageError } from './report.ts';
 
@@ -45,15 +45,11 @@ function listing(one: FunctionSpec): string {
     const core = kernel.get(index);
     const relocated = core === undefined ? '' : `  ; relocated ${core.access}`;
     text.push(
-      `${String(slot).padStart(6)}  ${shownInstruction(instruction)}${noteOf(relocations.get(index))}${relocated}`,
+      `${String(slot).padStart(6)}  ${disassembleOne(instruction)}${noteOf(relocations.get(index))}${relocated}`,
     );
     slot += slotsOf(instruction);
   }
   return text.join('\n');
-}
-
-function shownInstruction(instruction: Instruction): string {
-  return disassembleOne(instruction);
 }
 
 function describeMap({ name, type, keyBytes, valueBytes, maxEntries, flags, pinByName }: MapSpec): readonly string[] {
@@ -92,7 +88,7 @@ function asJson(spec: ObjectSpec, functions: readonly FunctionSpec[]): Readonly<
       section: kind?.section ?? null,
       type: kind?.type ?? null,
       linkage,
-      instructions: instructions.map(shownInstruction),
+      instructions: instructions.map(disassembleOne),
       relocations,
       lines,
     })),
@@ -117,7 +113,7 @@ export async function inspect(file: string, options: InspectOptions): Promise<vo
     const functions = spec.functions.filter(({ name }) => options.program === undefined || name === options.program);
     if (functions.length === 0) {
       const known = spec.functions.map(({ name }) => name).join(', ');
-      throw new UsageError(`${file} has no function ${options.program}: ${known} are there`);
+      throw new UsageError(`${file} has no function ${options.program}; it has ${known}`);
     }
     const text = describe(spec, functions, options);
     if (options.json === true || options.btf !== true) {

@@ -56,7 +56,7 @@ function attachAll(collection: Collection, options: LoadCommandOptions, stack: D
     const [name, hook] = pair('--attach', setting);
     const program = collection.programs[name];
     if (program === undefined) {
-      throw new UsageError(`--attach ${setting}: ${Object.keys(collection.programs).join(', ')} are there`);
+      throw new UsageError(`--attach ${setting}: the object has ${Object.keys(collection.programs).join(', ')}`);
     }
     const link = stack.use(program.attach(targetOf(program.kind, hook, setting)));
     const where = hook === '' ? program.kind.section : hook;

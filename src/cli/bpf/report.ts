@@ -23,7 +23,7 @@ export function say(options: CommonOptions, line: string, event: Readonly<Record
 }
 
 /** 64-bit values are numbers in JSON where a double holds them, and text elsewhere. */
-function plain(_key: string, value: unknown): unknown {
+export function plain(_key: string, value: unknown): unknown {
   if (typeof value !== 'bigint') return value;
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value.toString();
@@ -87,7 +87,9 @@ export function constantsOf(settings: readonly string[] | undefined, spec: Objec
     const variable = variables.get(name);
     if (variable === undefined) {
       const known = [...variables.keys()].join(', ');
-      throw new UsageError(`--set ${setting}: ${known === '' ? 'the object has no variables' : `${known} are there`}`);
+      throw new UsageError(
+        `--set ${setting}: ${known === '' ? 'the object has no variables' : `the object has ${known}`}`,
+      );
     }
     found[name] = globalValue(setting, text, variable.bytes, variable.type?.kind === 'boolean');
   }

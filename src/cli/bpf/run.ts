@@ -48,7 +48,7 @@ function chooseProgram(spec: ObjectSpec, wanted: string | undefined, file: strin
   const names = programs.map(({ name }) => name).join(', ');
   if (wanted !== undefined) {
     const found = programs.find(({ name }) => name === wanted);
-    if (found === undefined) throw new UsageError(`${file} has no program ${wanted}: ${names} are there`);
+    if (found === undefined) throw new UsageError(`${file} has no program ${wanted}; it has ${names}`);
     return found;
   }
   if (programs.length !== 1)
