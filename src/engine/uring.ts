@@ -24,7 +24,8 @@ const POLLOUT = 4;
  */
 const MODERATE_FROM = 3;
 const EXPECTED_MIN = 2;
-const INTERVAL_US_MAX = 1000;
+/** The rate is taken over at least such a time: over a shorter one, the backlog behind a pause would look like a rate. */
+const RATE_WINDOW_MS = 4;
 const JOBS_PER_TURN_MAX = 65536;
 
 export class UringEngine extends UringCompletions implements Engine {
@@ -92,14 +93,15 @@ export class UringEngine extends UringCompletions implements Engine {
     group.publish();
   }
 
-  /** The mean time between two completions, in µs, over the last few measurements; one is made in each busy pass. */
+  /** The mean time between two completions, in µs, over the last {@link RATE_WINDOW_MS} or more that ended in a busy pass. */
   private measure(): number {
     const nowMs = performance.now();
-    const sampleUs = ((nowMs - this.measuredMs) * 1000) / this.sinceMeasured;
-    this.measuredMs = nowMs;
-    this.sinceMeasured = 0;
-    // A pause is not a rate: what came before it says nothing about what comes next.
-    this.intervalUs += (Math.min(sampleUs, INTERVAL_US_MAX) - this.intervalUs) / 8;
+    const elapsedMs = nowMs - this.measuredMs;
+    if (elapsedMs >= RATE_WINDOW_MS) {
+      this.intervalUs = (elapsedMs * 1000) / this.sinceMeasured;
+      this.measuredMs = nowMs;
+      this.sinceMeasured = 0;
+    }
     return this.intervalUs;
   }
 
