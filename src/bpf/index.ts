@@ -5,7 +5,7 @@
  * A newcomer would get wrong: both sides import this one module. The compiler takes the language's names from it by its catalogue and
  * never runs it; Node never runs a program.
  */
-export { ipv4, ipv4Text, ipv6, ipv6Text } from './addresses.ts';
+export { ipv4Text, ipv6Text } from './addresses.ts';
 export { CaptureError, type Frame, readCapture, writePcap, writePcapng } from './capture/pcap.ts';
 export { CompileErrors, type CompileOptions, compile, compileText, type Diagnostic } from './compiler/compile.ts';
 export * from './library/index.ts';

@@ -212,6 +212,11 @@ export interface IntrinsicDefinition {
     /** Globals: readOnly(u32, 5), global(u64, 0n): .rodata, .data or .bss. */
     | 'readOnly'
     | 'global'
+    /** equal(one, other): whether two structs, arrays or texts have the same bytes. */
+    | 'equal'
+    /** ipv4('192.0.2.1'), ipv6('2001:db8::1'): addresses as numbers. */
+    | 'ipv4'
+    | 'ipv6'
     /** kconfig('CONFIG_HZ', u32), LINUX_KERNEL_VERSION. */
     | 'kconfig'
     /** kernelFunction('bpf_…', [parameters], result), kernelSymbol. */

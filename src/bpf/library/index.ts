@@ -4,6 +4,7 @@
  * A newcomer would get wrong: most of these do nothing in Node. Types, structs, maps and programs describe themselves there, so
  * that a module of programs can be imported for its types; what only the kernel can do throws.
  */
+export * from './addresses.ts';
 export * from './constants.ts';
 export * from './contexts/messages.ts';
 export * from './contexts/packets.ts';

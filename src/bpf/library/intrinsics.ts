@@ -7,8 +7,9 @@
  */
 import { bytesOf, type Type } from '../types.ts';
 import type { PacketContext } from './contexts/packets.ts';
+import type { pt_regs } from './contexts/tracing.ts';
 import type { IntrinsicDefinition } from './definitions.ts';
-import type { Kernel, Layout, Stored, StructLayout, Value } from './layout.ts';
+import type { Elements, Kernel, Layout, Stored, StructLayout, Value } from './layout.ts';
 import type { ProgramArrayMap } from './maps/types.ts';
 import type { u16, u32, u64 } from './numbers.ts';
 import { define, inKernel, kernelOnly } from './registry.ts';
@@ -62,7 +63,7 @@ export const atomicCompareExchange: <T extends object, F extends NumberField<T>>
 type Initial<L> = L extends StructLayout<infer T> ? { readonly [N in keyof T]?: T[N] } : Value<L>;
 
 /** Memory on the stack, zeroed, or with these fields. At most 512 bytes for all functions that are being called. */
-export const local: <L extends Layout>(layout: L, initial?: Initial<L>) => Stored<L> = only('local');
+export const local: <L extends Layout>(layout: L, initial?: Initial<Value<L>>) => Stored<L> = only('local');
 
 /** Reads a T at an address of the kernel's, by bpf_probe_read_kernel where direct access is not allowed; zeros where it cannot be read. */
 export const read: <L extends Layout>(address: Kernel<string> | object | u64, layout: L) => Value<L> = only('read');
@@ -87,8 +88,13 @@ export interface Global<L extends Layout> {
 }
 
 /** See {@link ReadOnlyGlobal}. In user space it is an object like any other. */
-export const readOnly: <L extends Layout>(layout: L, initial: Value<L>) => ReadOnlyGlobal<L> = define(
-  (layout, value) => ({ kind: 'global', readOnly: true, layout, value }),
+export const readOnly: <L extends Layout>(layout: L, initial: Initial<Value<L>>) => ReadOnlyGlobal<L> = define(
+  <L extends Layout>(layout: L, initial: Initial<Value<L>>) => ({
+    kind: 'global',
+    readOnly: true,
+    layout,
+    value: initial as Value<L>,
+  }),
   definition('readOnly'),
 );
 
@@ -107,12 +113,12 @@ function zeroOf(type: Type): unknown {
 }
 
 /** See {@link Global}. Without an initial value it is zero (.bss). */
-export const global: <L extends Layout>(layout: L, initial?: Value<L>) => Global<L> = define(
-  <L extends Layout>(layout: L, initial?: Value<L>) => ({
+export const global: <L extends Layout>(layout: L, initial?: Initial<Value<L>>) => Global<L> = define(
+  <L extends Layout>(layout: L, initial?: Initial<Value<L>>) => ({
     kind: 'global',
     readOnly: false,
     layout,
-    value: initial ?? (zeroOf(layout.type) as Value<L>),
+    value: (initial ?? zeroOf(layout.type)) as Value<L>,
   }),
   definition('global'),
 );

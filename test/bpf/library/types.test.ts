@@ -12,10 +12,12 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import {
+  array,
   atomicAdd,
   bpf_map_lookup_elem,
   bpf_spin_lock,
   Ethernet,
+  equal,
   type GlobalsOf,
   hash,
   Ipv4,
@@ -24,7 +26,9 @@ import {
   type MapsOf,
   type ProgramsOf,
   packet,
+  readOnly,
   struct,
+  u8,
   u16,
   u32,
   u64,
@@ -92,6 +96,7 @@ test('a module of programs describes itself when it is imported', () => {
 
 const Flow = struct({ port: u16, bytes: u64 });
 const flows = hash({ key: u32, value: Flow, maxEntries: 1 });
+export const named = readOnly(struct({ name: array(u8, 8), words: array(u32, 4) }), { name: 'text', words: [1, 2] });
 const numbers = hash({ key: u64, value: u32, maxEntries: 1, pin: 'byName' });
 
 export function mistakes(context: xdp_md): number {
@@ -127,6 +132,16 @@ export function mistakes(context: xdp_md): number {
   hash({ key: u32, value: u64, maxEntries: 1, pin: 'byPath' });
   // @ts-expect-error a context's field that no program may write
   context.ingress_ifindex = 2;
+  // @ts-expect-error where the packet begins is no number
+  sum += context.data + 14;
+  // @ts-expect-error nor is its end
+  sum += context.data_end - 14;
+  // @ts-expect-error the two are compared by packet() alone
+  if (context.data < context.data_end) return XDP_PASS;
+  // @ts-expect-error bytes are compared by equal()
+  if (equal(sum, 1)) return XDP_PASS;
+  // @ts-expect-error text stands for an array of bytes, not for a number
+  local(Flow, { port: 'x' });
   // @ts-expect-error a lock is no number
   bpf_spin_lock(1);
   // @ts-expect-error the wrong key, by the helper's own name

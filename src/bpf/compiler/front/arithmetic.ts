@@ -21,6 +21,15 @@ export function wrap(value: bigint, type: IntegerType | BooleanType): bigint {
   return type.signed ? BigInt.asIntN(type.bytes * 8, value) : BigInt.asUintN(type.bytes * 8, value);
 }
 
+/** Bytes reversed: what a number in host order is in network order. */
+export function swapConstant(value: bigint, bytes: number): bigint {
+  let result = 0n;
+  for (let rest = BigInt.asUintN(bytes * 8, value), index = 0; index < bytes; index++, rest >>= 8n) {
+    result = (result << 8n) | (rest & 0xffn);
+  }
+  return result;
+}
+
 const fits = (low: bigint, high: bigint, type: IntegerType | BooleanType): boolean => {
   const [least, greatest] = rangeOf(type);
   return low >= least && high <= greatest;

@@ -13,7 +13,7 @@ import { arithmeticOperator } from './constants.ts';
 import type { Frame } from './frame.ts';
 import { assign, store } from './memory.ts';
 import { bare, type Expression, type ExpressionOf } from './syntax.ts';
-import { type Binding, describe, known, type Operand, type Place, type Scalar } from './values.ts';
+import { adviceOnNumber, type Binding, describe, known, type Operand, type Place, type Scalar } from './values.ts';
 
 type Target =
   | { readonly kind: 'binding'; readonly binding: Binding }
@@ -46,7 +46,7 @@ function write(frame: Frame, node: Located, to: Target, operand: Operand): void 
 function valueIn(frame: Frame, node: Located, to: Target): Scalar {
   const value = to.kind === 'binding' ? frame.read(to.binding) : frame.rules.value(frame, node, to.place);
   if (value.kind === 'scalar') return value;
-  return refuse(node, `${describe(value)} is no number`, 'arithmetic is for numbers');
+  return refuse(node, `${describe(value)} is no number`, adviceOnNumber(value, 'arithmetic is for numbers'));
 }
 
 /** `target operator= by`. `held`: what the target holds, where it was read already. @returns the value before and after */

@@ -6,12 +6,12 @@
  */
 import { bytesOf } from '../../types.ts';
 import { type Located, refuse } from '../diagnostics.ts';
-import { type Comparison, compare, operandOf } from './arithmetic.ts';
+import { type Comparison, compare, operandOf, swapConstant } from './arithmetic.ts';
 import { comparisonOperator } from './constants.ts';
 import type { Frame, Label } from './frame.ts';
-import { isSwapped, loadUnswapped, swapConstant } from './memory.ts';
+import { isSwapped, loadUnswapped } from './memory.ts';
 import { bare, type Expression, type ExpressionOf } from './syntax.ts';
-import { describe, type Operand, type Place, type Pointer, type Scalar, type Test } from './values.ts';
+import { adviceOnNumber, describe, type Operand, type Place, type Pointer, type Scalar, type Test } from './values.ts';
 
 /** Whether evaluating an expression can change memory that another operand reads. */
 export function isQuiet(node: Expression): boolean {
@@ -65,6 +65,12 @@ function compareUnswapped(frame: Frame, operator: Comparison, left: Operand, rig
   return { condition, bits, left: loadUnswapped(frame, place as Place), right: number };
 }
 
+function adviceOnComparison(odd: Operand): string {
+  const isMemory = odd.kind === 'pointer' && !odd.boxed && (odd.type.kind === 'array' || odd.type.kind === 'struct');
+  if (isMemory || odd.kind === 'list' || odd.kind === 'string') return 'equal(one, other) compares their bytes';
+  return adviceOnNumber(odd, 'numbers are compared, and pointers with null');
+}
+
 /** A comparison of two numbers: what to test. Null where one of them is no number. */
 export function numberTest(
   frame: Frame,
@@ -78,8 +84,7 @@ export function numberTest(
   const right = frame.rules.value(frame, node.right, pair[1]);
   if (left.kind === 'scalar' && right.kind === 'scalar') return compare(frame.builder, operator, left, right);
   const [odd, place] = left.kind === 'scalar' ? [right, node.right] : [left, node.left];
-  const advice =
-    odd.kind === 'pointer' && odd.boxed ? 'compare its value: x.value' : 'numbers are compared, and pointers with null';
+  const advice = adviceOnComparison(odd);
   return refuse(place, `${describe(odd)} cannot be compared with “${operator}”`, advice);
 }
 

@@ -4,6 +4,7 @@
  * A newcomer would get wrong: this never emits anything, so it is also how the lowering of functions asks whether an expression is
  * known. What it cannot know it refuses by saying so.
  */
+import { ipv4, ipv6 } from '../../addresses.ts';
 import { BOOLEAN, bytesOf } from '../../types.ts';
 import { refuse } from '../diagnostics.ts';
 import * as arithmetic from './arithmetic.ts';
@@ -109,6 +110,25 @@ function evaluateBinary(node: ExpressionOf<'BinaryExpression'>, evaluate: Evalua
   return known(BOOLEAN, arithmetic.compare(null, comparison, one, other) === true ? 1n : 0n);
 }
 
+/** What `ipv4('192.0.2.1')` and `ipv6('2001:db8::1')` are: a number, and four. Null where `maker` is neither. */
+export function addressFromCall(node: Call, maker: string): Operand | null {
+  if (maker !== 'ipv4' && maker !== 'ipv6') return null;
+  const [text, ...rest] = argumentsOf(node);
+  if (text?.type !== 'StringLiteral' || rest.length > 0) {
+    const example = maker === 'ipv4' ? '192.0.2.1' : '2001:db8::1';
+    refuse(node, `${maker} takes an address that is written out`, `write ${maker}('${example}')`);
+  }
+  try {
+    if (maker === 'ipv4') return arithmetic.literal(node, BigInt(ipv4(text.value)), false);
+    const words = ipv6(text.value);
+    const address = Uint8Array.from({ length: 16 }, (_, index) => words[index >> 2] >>> (24 - (index & 3) * 8));
+    return { kind: 'list', elements: words.map((word) => arithmetic.literal(node, BigInt(word), false)), address };
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return refuse(text, error.message);
+  }
+}
+
 function evaluateCall(unit: Unit, module: Module, node: Call, name: string): Operand {
   const evaluate: EvaluateNode = (inner) => evaluateConstant(unit, module, inner);
   const callee = evaluate(node.callee as Expression);
@@ -121,6 +141,8 @@ function evaluateCall(unit: Unit, module: Module, node: Call, name: string): Ope
     const intrinsic = callee.definition.name;
     const type = typeFromCall(node, intrinsic, name, evaluate);
     if (type !== null) return { kind: 'type', type };
+    const address = addressFromCall(node, intrinsic);
+    if (address !== null) return address;
     if (intrinsic === 'sizeOf') {
       const [argument] = argumentsOf(node);
       const operand = argument === undefined ? null : evaluate(argument);

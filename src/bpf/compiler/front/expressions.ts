@@ -16,7 +16,7 @@ import { commonScalarType, join, leave } from './join.ts';
 import { member, memberOf } from './members.ts';
 import { load } from './memory.ts';
 import { bare, type Expression, type ExpressionOf } from './syntax.ts';
-import { computed, describe, known, type Operand } from './values.ts';
+import { adviceOnNumber, computed, describe, known, type Operand } from './values.ts';
 
 /** What cannot be said in this language, and what to write instead. */
 const refused: Partial<Record<Expression['type'], readonly [what: string, advice: string]>> = {
@@ -150,8 +150,7 @@ function binary(frame: Frame, node: ExpressionOf<'BinaryExpression'>): Operand {
 function number(frame: Frame, node: Expression, operand: Operand): ReturnType<Frame['scalar']> {
   const value = frame.rules.value(frame, node, operand);
   if (value.kind === 'scalar') return value;
-  const advice = value.kind === 'pointer' && value.boxed ? 'its value is .value' : 'arithmetic is for numbers';
-  return refuse(node, `${describe(value)} is no number`, advice);
+  return refuse(node, `${describe(value)} is no number`, adviceOnNumber(value, 'arithmetic is for numbers'));
 }
 
 /** Whether an expression can only be true or false. */

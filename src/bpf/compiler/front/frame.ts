@@ -15,6 +15,7 @@ import type { FunctionEntity, Module, ProgramEntity } from './entities.ts';
 import type { Expression, Statement } from './syntax.ts';
 import type { Unit } from './unit.ts';
 import {
+  adviceOnNumber,
   type Binding,
   computed,
   describe,
@@ -367,12 +368,7 @@ export class Frame {
     if (operand.kind === 'scalar') return operand;
     // Where a statement was refused, its way through the function may lead nowhere.
     if (operand.kind === 'void' && this.unit.errors.length > 0) refuseSilently();
-    return refuse(node, `${describe(operand)} is no number`, this.#adviceOn(operand));
-  }
-
-  #adviceOn(operand: Operand): string {
-    if (operand.kind === 'global' || (operand.kind === 'pointer' && operand.boxed)) return 'read its value: x.value';
-    return 'a number is wanted here';
+    return refuse(node, `${describe(operand)} is no number`, adviceOnNumber(operand, 'a number is wanted here'));
   }
 
   condition(node: Expression, whenTrue: Label, whenFalse: Label): void {

@@ -7,13 +7,15 @@ import type { IntrinsicDefinition } from '../../library/definitions.ts';
 import { BOOLEAN, bytesOf, fieldOf, type IntegerType, type StructType, type Type, U16, U32, U64 } from '../../types.ts';
 import { refuse } from '../diagnostics.ts';
 import type { CoreRelocation, Width } from '../ir.ts';
-import { convert, operandOf } from './arithmetic.ts';
+import { convert, operandOf, swapConstant } from './arithmetic.ts';
 import { atomic, atomicOperator } from './atomics.ts';
+import { addressFromCall } from './constants.ts';
+import { equal } from './equal.ts';
 import type { Frame } from './frame.ts';
 import { callHelper } from './helpers.ts';
 import { local, slotFor } from './initialise.ts';
 import { targetPlace } from './members.ts';
-import { kernelPointer, load, probeInto, swapConstant } from './memory.ts';
+import { kernelPointer, load, probeInto } from './memory.ts';
 import { packet, packetLength } from './packets.ts';
 import { print } from './print.ts';
 import { argumentsOf, type Call, type Expression } from './syntax.ts';
@@ -116,6 +118,7 @@ const atTop = 'declare it at the top of the module: export const name = …';
 
 const rules: Partial<Record<IntrinsicDefinition['name'], Rule>> = {
   packet,
+  equal,
   packetLength,
   print,
   read,
@@ -152,3 +155,5 @@ export function callIntrinsic(frame: Frame, node: Call, definition: IntrinsicDef
   if (type !== null) return { kind: 'type', type };
   return refuse(node, `${name} cannot be called here`);
 }
+  const address = addressFromCall(node, name);
+  if (address !== null) return address;

@@ -79,6 +79,9 @@ function memberOfPointer(frame: Frame, node: AnyMember, pointer: Pointer, name: 
   if (name === 'length' && type.kind === 'array') return known(U32, BigInt(type.length), true);
   frame.present(node.object, pointer);
   const text = textOf(node);
+  if (type.kind === 'void' && pointer.space === 'context') {
+    refuse(node.object, 'the fields of this context are not known', 'annotate it: (context: Value<typeof Event>)');
+  }
   if (pointer.boxed) {
     if (name === 'value') return targetPlace(pointer, text);
     const advice =

@@ -7,8 +7,9 @@
 import { type ArrayType, bytesOf, I64, type IntegerType, type PointerType, type Type, U64, VOID } from '../../types.ts';
 import { type Located, refuse } from '../diagnostics.ts';
 import type { CoreRelocation, Value, Width } from '../ir.ts';
-import { convert, operandOf, wrap } from './arithmetic.ts';
+import { convert, operandOf, swapConstant, wrap } from './arithmetic.ts';
 import type { Frame } from './frame.ts';
+import { bytesOfConstant, wordOf } from './initial-bytes.ts';
 import {
   computed,
   describe,
@@ -23,15 +24,6 @@ import {
   type Scalar,
 } from './values.ts';
 
-/** Bytes reversed: what a number in host order is in network order. */
-export function swapConstant(value: bigint, bytes: number): bigint {
-  let result = 0n;
-  for (let rest = BigInt.asUintN(bytes * 8, value), index = 0; index < bytes; index++, rest >>= 8n) {
-    result = (result << 8n) | (rest & 0xffn);
-  }
-  return result;
-}
-
 const isBig = (type: Type): type is IntegerType => type.kind === 'integer' && type.order === 'big';
 
 function relocationOf(place: Location): CoreRelocation | null {
@@ -41,7 +33,7 @@ function relocationOf(place: Location): CoreRelocation | null {
 }
 
 /** The widest aligned access at `offset`, up to `bytes`. */
-function widthAt(location: Location, offset: number, bytes: number): Width {
+export function widthAt(location: Location, offset: number, bytes: number): Width {
   const at = location.offset + offset;
   // Accesses to a context are aligned to their width from its beginning, however the struct that names its fields is laid out.
   const isAligned = (width: number): boolean => {
@@ -266,6 +258,16 @@ function copyElements(
   }
 }
 
+/**
+ * The widest access for reading at `offset` of what lies in `location`. Of an array in a context, or in a socket that the kernel gave, only
+ * one element can be read at a time (*_is_valid_access, net/core/filter.c).
+ */
+export function readableAt({ type, space, core }: Pointer, location: Location, offset: number, bytes: number): Width {
+  const isRewritten = (space === 'context' || space === 'kernel') && core === null;
+  const most = isRewritten && type.kind === 'array' ? Math.min(bytes, bytesOf(type.element)) : bytes;
+  return widthAt(location, offset, most);
+}
+
 /** Copies bytes, the widest aligned pieces first. */
 export function copy(frame: Frame, node: Located, to: Place, from: Pointer): void {
   const { builder } = frame;
@@ -291,7 +293,7 @@ export function copy(frame: Frame, node: Located, to: Place, from: Pointer): voi
   const source: Location =
     from.core === null ? from : { ...from, address: frame.addressOf(from), offset: 0, core: null };
   for (let at = 0; at < bytes; ) {
-    const width = Math.min(widthAt(to, at, bytes - at), widthAt(source, at, bytes - at)) as Width;
+    const width = Math.min(widthAt(to, at, bytes - at), readableAt(from, source, at, bytes - at)) as Width;
     const value = builder.load(width, false, source.address, 'scalar', { offset: source.offset + at });
     builder.store(width, to.address, value, { offset: to.offset + at });
     at += width;
@@ -304,6 +306,17 @@ export function clear(frame: Frame, location: Location, from: number, to: number
   for (let at = from; at < to; ) {
     const width = widthAt(location, at, to - at);
     builder.store(width, location.address, builder.constant(0), { offset: location.offset + at });
+    at += width;
+  }
+}
+
+/** Writes bytes that are known now. */
+function storeBytes(frame: Frame, location: Location, bytes: Uint8Array): void {
+  const { builder } = frame;
+  for (let at = 0; at < bytes.length; ) {
+    const width = widthAt(location, at, bytes.length - at);
+    const value = builder.constant(wordOf(bytes, at, width));
+    builder.store(width, location.address, value, { offset: location.offset + at });
     at += width;
   }
 }
@@ -322,6 +335,11 @@ export function assign(frame: Frame, node: Located, place: Place, source: Operan
   }
   if (operand.kind === 'null' && place.type.kind === 'pointer') {
     store(frame, node, { ...place, type: U64 }, known(U64, 0n));
+    return;
+  }
+  if ((operand.kind === 'list' || operand.kind === 'string') && place.type.kind === 'array') {
+    requireWritable(node, place, place.text);
+    storeBytes(frame, place, bytesOfConstant(node, place.type, operand));
     return;
   }
   if (operand.kind !== 'pointer') refuse(node, `${describe(operand)} cannot be stored in ${describe(place)}`);

@@ -4,7 +4,8 @@
  * A newcomer would get wrong: the kernel passes one pointer, the context, whatever the body's parameters are. For hooks that pass the
  * arguments of a kernel function the context is an array of 64-bit numbers, and each parameter is read from it at the beginning.
  */
-import { I32, type Type, U64 } from '../../types.ts';
+import type { ContextDefinition } from '../../library/definitions.ts';
+import { I32, type Type, U64, VOID } from '../../types.ts';
 import { Builder } from '../builder.ts';
 import { refuse } from '../diagnostics.ts';
 import type { Value } from '../ir.ts';
@@ -23,6 +24,12 @@ import { computed, describe, isScalarType, type Operand, pointerTo } from './val
 const FOLLOWS_POINTERS: ReadonlySet<string> = new Set(['tracing', 'lsm', 'struct_ops']);
 
 function contextType(program: ProgramEntity): Type {
+/** What to annotate a context with: a layout is needed, which an interface is not. */
+function adviceOnContext(kind: ContextDefinition['kind']): string {
+  const declaration = kind === 'iterator' ? "kernelStruct('bpf_iter__…', { … })" : 'struct({ common: u64, … })';
+  return `declare const Event = ${declaration} and write (context: Value<typeof Event>)`;
+}
+
   const { context } = program.definition;
   if (context.kind === 'struct') return context.struct.struct;
   return { kind: 'array', element: U64, length: context.kind === 'raw' ? context.length : 12 };
@@ -54,10 +61,13 @@ function readArgument(frame: Frame, program: ProgramEntity, parameter: Parameter
 /** The context of a hook whose fields only the source, or the kernel's own types, know. */
 function annotatedContext(frame: Frame, program: ProgramEntity, parameter: Parameter, address: Value): Operand {
   const { kind } = program.definition.context;
-  const declared = annotated(frame.unit, frame.module, parameter)?.type ?? null;
+  const annotation = annotated(frame.unit, frame.module, parameter);
+  const declared = annotation?.type ?? null;
   if (declared === null) {
     if (kind === 'raw') return pointerTo(contextType(program), address, 'context', { writable: false, boxed: false });
-    refuse(parameter, 'the fields of this context are not known', 'annotate it: (context: Value<typeof Event>)');
+    // Helpers take it whatever its fields are.
+    if (annotation === null) return pointerTo(VOID, address, 'context', { writable: false });
+    refuse(parameter, 'this annotation does not say where the fields lie', adviceOnContext(kind));
   }
   const { core } = kernelPointer(declared, false);
   return pointerTo(declared, address, 'context', { core, writable: kind === 'raw' });
@@ -97,6 +107,7 @@ function checkVerdict(program: ProgramEntity, node: Parameters<typeof refuse>[0]
 }
 
 /** Lowers a program's body to its function. */
+    }
 export function lowerProgram(unit: Unit, program: ProgramEntity, rules: Rules): void {
   const { definition, node, module, name } = program;
   const builder = new Builder({

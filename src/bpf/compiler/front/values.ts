@@ -100,8 +100,8 @@ type Compiled =
   | { readonly kind: 'definition'; readonly definition: Definition }
   | { readonly kind: 'string'; readonly text: string }
   | { readonly kind: 'enum'; readonly name: string; readonly members: ReadonlyMap<string, bigint> }
-  /** A list of the source: for…of over it is written out. */
-  | { readonly kind: 'list'; readonly elements: readonly Operand[] }
+  /** A list of the source: for…of over it is written out. `address`: its bytes on the wire, where it is one of IPv6. */
+  | { readonly kind: 'list'; readonly elements: readonly Operand[]; readonly address?: Uint8Array }
   | { readonly kind: 'namespace'; readonly module: Module | null }
   | {
       readonly kind: 'kernelFunction';
@@ -215,6 +215,20 @@ export function nameOfType(type: Type): string {
   }
 }
 
+/** `context.data` and `context.data_end`, which only `packet()` and `packetLength()` make something of. */
+function boundaryOf(operand: Operand): 'begins' | 'ends' | null {
+  if (operand.kind !== 'pointer' || operand.type.kind !== 'void') return null;
+  return operand.space === 'packet' ? 'begins' : operand.space === 'packetEnd' ? 'ends' : null;
+}
+
+/** What to write where a number is wanted and this is none; `otherwise` where there is nothing particular to say. */
+export function adviceOnNumber(operand: Operand, otherwise: string): string {
+  if (operand.kind === 'global') return `its value is ${operand.global.name}.value`;
+  if (boundaryOf(operand) !== null)
+    return 'packet(context, Type, offset) reads the packet, packetLength(context) is its length';
+  return operand.kind === 'pointer' && operand.boxed ? 'its value is .value' : otherwise;
+}
+
 /** What an operand is, for messages. */
 export function describe(operand: Operand): string {
   switch (operand.kind) {
@@ -223,6 +237,7 @@ export function describe(operand: Operand): string {
     case 'place':
       return nameOfType(operand.type);
     case 'pointer':
+      if (boundaryOf(operand) !== null) return `where the packet ${boundaryOf(operand)}`;
       return operand.boxed ? `a Reference to ${nameOfType(operand.type)}` : nameOfType(operand.type);
     case 'type':
       return `the type ${nameOfType(operand.type)}`;

@@ -15,9 +15,14 @@ declare const writes: unique symbol;
 declare const contextName: unique symbol;
 declare const packetPointer: unique symbol;
 
-/** A pointer into the packet. `packet()` and `packetLength()` take the whole context; a program hardly needs this one. */
+/** Where a packet begins. `packet()` and `packetLength()` take the whole context; a program hardly needs this one. */
 export interface PacketPointer {
-  readonly [packetPointer]: 'packet' | 'packetEnd';
+  readonly [packetPointer]: 'packet';
+}
+
+/** Where it ends. A type of its own, so that TypeScript refuses to compare it with the beginning, as the compiler does. */
+export interface PacketEnd {
+  readonly [packetPointer]: 'packetEnd';
 }
 
 /** Marks what only the kernel gives: the context of a program, by the name of its struct. */
@@ -51,10 +56,10 @@ function pointerField<T>(type: Type, size: number, pointer: PointerField): Layou
 /** Where the packet begins. 4 bytes in the layout. */
 export const packetBegin = pointerField<PacketPointer>(U32, 4, { space: 'packet', struct: null, nullable: false });
 /** Where the packet ends. 4 bytes in the layout. */
-export const packetEnd = pointerField<PacketPointer>(U32, 4, { space: 'packetEnd', struct: null, nullable: false });
+export const packetEnd = pointerField<PacketEnd>(U32, 4, { space: 'packetEnd', struct: null, nullable: false });
 /** The same where the layout has 8 bytes (`__bpf_md_ptr`). */
 export const widePacketBegin = pointerField<PacketPointer>(U64, 8, { space: 'packet', struct: null, nullable: false });
-export const widePacketEnd = pointerField<PacketPointer>(U64, 8, { space: 'packetEnd', struct: null, nullable: false });
+export const widePacketEnd = pointerField<PacketEnd>(U64, 8, { space: 'packetEnd', struct: null, nullable: false });
 
 /** A pointer to a struct of the UAPI's. `of` is needed for its type alone: the compiler finds it by name. */
 export function pointsTo<T>(_of: Layout<T>, struct: string): Layout<T> {

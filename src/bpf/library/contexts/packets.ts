@@ -14,6 +14,7 @@ import {
   fills,
   mayPointTo,
   mayWrite,
+  type PacketEnd,
   type PacketPointer,
   packetBegin,
   packetEnd,
@@ -28,9 +29,9 @@ import { bpf_flow_keys, bpf_sock } from './sockets.ts';
  * for the TCP header in events about header options.
  */
 export type PacketContext =
-  | { readonly data: PacketPointer; readonly data_end: PacketPointer }
-  | { readonly optval: PacketPointer; readonly optval_end: PacketPointer }
-  | { readonly skb_data: PacketPointer; readonly skb_data_end: PacketPointer };
+  | { readonly data: PacketPointer; readonly data_end: PacketEnd }
+  | { readonly optval: PacketPointer; readonly optval_end: PacketEnd }
+  | { readonly skb_data: PacketPointer; readonly skb_data_end: PacketEnd };
 
 /** A packet at the driver, before the kernel made an skb of it. */
 export type xdp_md = Value<typeof xdp_md>;

@@ -19,7 +19,8 @@ export interface TracepointContexts {}
 // biome-ignore lint/suspicious/noEmptyInterface: it is there to be added to
 export interface HookParameters {}
 
-type ContextOf<N extends string> = N extends keyof TracepointContexts ? TracepointContexts[N] : unknown;
+/** Not annotated, a context has no fields; helpers take it. */
+type ContextOf<N extends string> = N extends keyof TracepointContexts ? TracepointContexts[N] : object;
 type ParametersOf<N extends string> = N extends keyof HookParameters
   ? HookParameters[N] extends readonly unknown[]
     ? HookParameters[N]
@@ -179,7 +180,7 @@ export const lsmCgroup: Follows<'lsmCgroup', number> = targeted(
   byHook,
 );
 
-type Iterates<H extends string> = <C = unknown>(objects: string, body: (context: C) => number | void) => Program<H>;
+type Iterates<H extends string> = <C = object>(objects: string, body: (context: C) => number | void) => Program<H>;
 
 /** For each object of a kind (`'task'`, `'tcp'`, `'bpf_map'`), while somebody reads: `context.meta.seq` takes the text. */
 export const iterator: Iterates<'iterator'> = targeted(
