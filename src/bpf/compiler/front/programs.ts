@@ -107,7 +107,6 @@ function checkVerdict(program: ProgramEntity, node: Parameters<typeof refuse>[0]
 }
 
 /** Lowers a program's body to its function. */
-    }
 export function lowerProgram(unit: Unit, program: ProgramEntity, rules: Rules): void {
   const { definition, node, module, name } = program;
   const builder = new Builder({
