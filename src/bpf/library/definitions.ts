@@ -107,6 +107,8 @@ export interface MapDefinition {
    * order, without the map. `reserve` takes a layout in place of the size and gives what that holds.
    */
   readonly methods: Readonly<Record<string, string>>;
+  /** Methods that are no helpers, to which the compiler itself gives meaning: an arena's. */
+  readonly intrinsics?: readonly string[];
   /** What a look-up gives where that is not the value: a struct of the library by its name in the kernel (bpf_sock, bpf_xdp_sock). */
   readonly lookupStruct?: string;
   readonly since: string;
@@ -136,7 +138,8 @@ export interface ProgramDefinition {
 }
 
 export type ContextDefinition =
-  | { readonly kind: 'struct'; readonly struct: ContextStruct }
+  /** `behind`: what the body's further parameters are, where the context is not all that it is given. */
+  | { readonly kind: 'struct'; readonly struct: ContextStruct; readonly behind?: 'usdtArguments' }
   | { readonly kind: 'btfTracepoint' | 'function' | 'functionExit' | 'lsm' | 'tracepoint' | 'iterator' | 'structOps' }
   | { readonly kind: 'raw'; readonly length: number }
   | { readonly kind: 'registers' };
@@ -209,14 +212,14 @@ export interface IntrinsicDefinition {
     | 'atomicXor'
     | 'atomicExchange'
     | 'atomicCompareExchange'
-    /** Globals: readOnly(u32, 5), global(u64, 0n): .rodata, .data or .bss. */
-    | 'readOnly'
-    | 'global'
     /** equal(one, other): whether two structs, arrays or texts have the same bytes. */
     | 'equal'
     /** ipv4('192.0.2.1'), ipv6('2001:db8::1'): addresses as numbers. */
     | 'ipv4'
     | 'ipv6'
+    /** Globals: readOnly(u32, 5), global(u64, 0n): .rodata, .data or .bss. */
+    | 'readOnly'
+    | 'global'
     /** kconfig('CONFIG_HZ', u32), LINUX_KERNEL_VERSION. */
     | 'kconfig'
     /** kernelFunction('bpf_…', [parameters], result), kernelSymbol. */
@@ -237,6 +240,10 @@ export interface IntrinsicDefinition {
     | 'license'
     /** tailCall(context, map, index) ends the program where the entry is there. */
     | 'tailCall'
+    /** What a USDT probe passes: usdtArgument(registers, 0), usdtArgumentCount(registers); and what user space said when it attached. */
+    | 'usdtArgument'
+    | 'usdtArgumentCount'
+    | 'usdtCookie'
     /** print(`text ${value}`): bpf_trace_printk with a format made from the template. */
     | 'print';
 }

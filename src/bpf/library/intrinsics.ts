@@ -59,8 +59,19 @@ export const atomicCompareExchange: <T extends object, F extends NumberField<T>>
   value: T[F],
 ) => T[F] = only('atomicCompareExchange');
 
-/** What `local` may begin with: some of a struct's fields, the rest zero; or the value of anything else. */
-type Initial<L> = L extends StructLayout<infer T> ? { readonly [N in keyof T]?: T[N] } : Value<L>;
+/**
+ * Whether two structs or arrays of the same size have the same bytes: `equal(ip.source, ipv6('2001:db8::1'))`. A text stands for its bytes
+ * and zeros behind them: `equal(task.comm, 'sshd')`.
+ */
+export const equal: (one: object | string, other: object | string) => boolean = only('equal');
+
+/**
+ * What memory may begin with: some of a struct's fields, some of an array's elements, the rest zero; text for an array of bytes; the
+ * value of anything else.
+ */
+type Initial<T> = T extends Elements<infer E> ? T | InitialElements<E> : T extends object ? InitialFields<T> : T;
+type InitialElements<E> = readonly Initial<E>[] | (E extends number ? string : never);
+type InitialFields<T> = { readonly [N in keyof T]?: Initial<T[N]> };
 
 /** Memory on the stack, zeroed, or with these fields. At most 512 bytes for all functions that are being called. */
 export const local: <L extends Layout>(layout: L, initial?: Initial<Value<L>>) => Stored<L> = only('local');
@@ -178,6 +189,16 @@ export const license: (name: string) => void = define(() => undefined, definitio
 
 /** Goes on in the program at `index` and does not come back. Where none is there (or after 33 of them), the next statement runs. */
 export const tailCall: (context: object, map: ProgramArrayMap, index: u32) => void = only('tailCall');
+
+/**
+ * The argument at `index` (from 0) of the USDT probe that was hit, extended to 64 bits by its sign; 0 where the probe has none there, or
+ * where it lies in a page that is not in memory. Needs Linux 5.15. The parameters behind the first of a `usdt` body are the same.
+ */
+export const usdtArgument: (registers: pt_regs, index: u32) => u64 = only('usdtArgument');
+/** How many arguments the USDT probe has that was hit. */
+export const usdtArgumentCount: (registers: pt_regs) => u32 = only('usdtArgumentCount');
+/** The `cookie` with which a program was attached that reads arguments: bpf_get_attach_cookie tells the place there. */
+export const usdtCookie: (registers: pt_regs) => u64 = only('usdtCookie');
 
 /** Writes a line to /sys/kernel/debug/tracing/trace_pipe, with up to 3 values (12 since 5.16): print(`port ${port}`). For debugging. */
 export const print: (text: string) => void = only('print');

@@ -17,11 +17,13 @@ import type { Btf } from '../object/btf/table.ts';
 import { type CoreResult, relocateCore } from '../object/core.ts';
 import { type LinkedProgram, link, programInfo } from '../object/link.ts';
 import type { ObjectSpec, ProgramKind, Relocation } from '../object/spec.ts';
+import { USDT_SITES } from '../object/usdt-sites.ts';
 import type { ObjectMap } from './collection-maps.ts';
 import type { LoadedSection } from './globals.ts';
 import { hookTypeId, needsHookType, resolveSymbol } from './kernel-symbols.ts';
 import { type AttachTarget, attach } from './links/attach.ts';
 import type { Attachment } from './links/link.ts';
+import type { UsdtSites } from './links/usdt.ts';
 import { type LogLevel, loadProgramDescriptor, Program, type ProgramSpec } from './program.ts';
 import { sourceOf } from './program-source.ts';
 import { structOpsMember } from './struct-ops.ts';
@@ -32,11 +34,20 @@ export class ObjectProgram extends Program {
   readonly kind: ProgramKind;
   /** Its functions in the object's own BTF, by which other programs are attached to them; empty where the object has none. */
   readonly functionTypes: ReadonlyMap<string, number>;
+  /** Where it finds the arguments of USDT probes; null where it reads none. */
+  readonly usdtSites: UsdtSites | null;
 
-  constructor(descriptor: number, log: string, program: LinkedProgram, kind: ProgramKind) {
+  constructor(
+    descriptor: number,
+    log: string,
+    program: LinkedProgram,
+    kind: ProgramKind,
+    usdtSites: UsdtSites | null = null,
+  ) {
     super(descriptor, kind.type as ProgramTypeName, log, kind.attachType as AttachTypeName | null);
     this.name = program.name;
     this.kind = kind;
+    this.usdtSites = usdtSites;
     this.functionTypes = new Map(program.functions.map(({ name, typeId }) => [name, typeId]));
   }
 
@@ -62,6 +73,8 @@ export interface ProgramContext {
   /** Programs to whose functions others are attached, by the name of the one that is attached. */
   readonly attachTo: Readonly<Record<string, ObjectProgram>>;
   readonly logLevel: LogLevel;
+  /** The object's table of USDT probes' arguments, where it has one. */
+  readonly usdtSites: UsdtSites | null;
 }
 
 function wide(one: Instruction, source: number, immediate: number, nextImmediate = 0): Instruction {
@@ -164,5 +177,6 @@ export function loadObjectProgram(name: string, kind: ProgramKind, context: Prog
     ...hookOf(name, kind, context),
     ...(btf === null ? {} : { btf: { descriptor: btf.descriptor, ...programInfo(linked, btf.types) } }),
   });
-  return new ObjectProgram(descriptor, log, linked, kind);
+  const readsArguments = linked.relocations.some((one) => one.kind === 'map' && one.symbol === USDT_SITES);
+  return new ObjectProgram(descriptor, log, linked, kind, readsArguments ? context.usdtSites : null);
 }

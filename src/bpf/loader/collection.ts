@@ -8,12 +8,14 @@ import { closeDescriptor } from '../../kernel/socket.ts';
 import { forKernel } from '../object/btf/for-kernel.ts';
 import type { Btf } from '../object/btf/table.ts';
 import type { ObjectSpec, ProgramKind } from '../object/spec.ts';
+import { USDT_SITE, USDT_SITES } from '../object/usdt-sites.ts';
 import { loadBtf } from './btf-load.ts';
 import { fillValues, loadMap, type ObjectMap } from './collection-maps.ts';
 import { loadObjectProgram, type ObjectProgram, type ProgramContext } from './collection-programs.ts';
 import { type GlobalVariable, initialBytes, type LoadedSection, loadSection } from './globals.ts';
 import { kconfigBytes } from './kernel-config.ts';
 import type { Attachment } from './links/link.ts';
+import { UsdtSites } from './links/usdt.ts';
 import type { KernelMap, MapSpec } from './map.ts';
 import { MappedArena } from './mapped-array.ts';
 import type { LogLevel } from './program.ts';
@@ -185,6 +187,8 @@ class Load {
 
   loadPrograms(): void {
     const wanted = this.#options.programs;
+    const table = this.maps.get(USDT_SITES);
+    const usdtSites = table?.spec.valueSize === USDT_SITE.bytes ? new UsdtSites(table) : null;
     for (const spec of this.#spec.functions) {
       const { name, kind } = spec;
       if (kind === null || !isWanted(name, kind, wanted)) continue;
@@ -200,6 +204,7 @@ class Load {
           kernelTypes: this.#options.kernelTypes ?? null,
           attachTo: this.#options.attachTo ?? {},
           logLevel: this.#options.logLevel ?? 0,
+          usdtSites,
         },
       );
       this.programs.set(name, this.#stack.use(program));

@@ -20,6 +20,7 @@ import { packet, packetLength } from './packets.ts';
 import { print } from './print.ts';
 import { argumentsOf, type Call, type Expression } from './syntax.ts';
 import { typeFromCall } from './types.ts';
+import { usdtArgument, usdtArgumentCount, usdtCookie } from './usdt.ts';
 import { computed, describe, isScalarType, known, type Location, type Operand, pointerTo } from './values.ts';
 
 type Rule = (frame: Frame, node: Call) => Operand;
@@ -117,12 +118,15 @@ const outside =
 const atTop = 'declare it at the top of the module: export const name = …';
 
 const rules: Partial<Record<IntrinsicDefinition['name'], Rule>> = {
-  packet,
   equal,
+  packet,
   packetLength,
   print,
   read,
   tailCall,
+  usdtArgument,
+  usdtArgumentCount,
+  usdtCookie,
   swap16: swap(U16),
   swap32: swap(U32),
   swap64: swap(U64),
@@ -151,9 +155,9 @@ export function callIntrinsic(frame: Frame, node: Call, definition: IntrinsicDef
   if (operator !== null) return atomic(frame, node, operator);
   const rule = rules[name];
   if (rule !== undefined) return rule(frame, node);
+  const address = addressFromCall(node, name);
+  if (address !== null) return address;
   const type = typeFromCall(node, name, '', (inner) => frame.expression(inner));
   if (type !== null) return { kind: 'type', type };
   return refuse(node, `${name} cannot be called here`);
 }
-  const address = addressFromCall(node, name);
-  if (address !== null) return address;

@@ -18,18 +18,19 @@ import { assignedIn } from './scan.ts';
 import type { Parameter } from './syntax.ts';
 import { annotated } from './types.ts';
 import type { Unit } from './unit.ts';
+import { usdtParameter } from './usdt.ts';
 import { computed, describe, isScalarType, type Operand, pointerTo } from './values.ts';
 
 /** Hooks whose programs may follow pointers into the kernel themselves; in others bpf_probe_read_kernel does it. */
 const FOLLOWS_POINTERS: ReadonlySet<string> = new Set(['tracing', 'lsm', 'struct_ops']);
 
-function contextType(program: ProgramEntity): Type {
 /** What to annotate a context with: a layout is needed, which an interface is not. */
 function adviceOnContext(kind: ContextDefinition['kind']): string {
   const declaration = kind === 'iterator' ? "kernelStruct('bpf_iter__…', { … })" : 'struct({ common: u64, … })';
   return `declare const Event = ${declaration} and write (context: Value<typeof Event>)`;
 }
 
+function contextType(program: ProgramEntity): Type {
   const { context } = program.definition;
   if (context.kind === 'struct') return context.struct.struct;
   return { kind: 'array', element: U64, length: context.kind === 'raw' ? context.length : 12 };
@@ -58,6 +59,18 @@ function readArgument(frame: Frame, program: ProgramEntity, parameter: Parameter
   });
 }
 
+/** An argument of a USDT probe. `bindParameter` converts it to what it is annotated with. */
+function probeArgument(frame: Frame, parameter: Parameter, index: number): Operand {
+  const target = parameter.type === 'AssignmentPattern' ? parameter.left : parameter;
+  const type = annotated(frame.unit, frame.module, target)?.type ?? null;
+  if (type === null || isScalarType(type)) return usdtParameter(frame, parameter, index);
+  return refuse(
+    parameter,
+    'the arguments of a USDT probe are numbers',
+    'annotate u64 and read what is there: bpf_probe_read_user',
+  );
+}
+
 /** The context of a hook whose fields only the source, or the kernel's own types, know. */
 function annotatedContext(frame: Frame, program: ProgramEntity, parameter: Parameter, address: Value): Operand {
   const { kind } = program.definition.context;
@@ -73,6 +86,14 @@ function annotatedContext(frame: Frame, program: ProgramEntity, parameter: Param
   return pointerTo(declared, address, 'context', { core, writable: kind === 'raw' });
 }
 
+/** The registers, and behind them the arguments of a USDT probe. */
+function bindWithArguments(frame: Frame, registers: Operand, first: Parameter, rest: readonly Parameter[]): void {
+  bindParameter(frame, first, registers);
+  for (const [index, parameter] of rest.entries()) {
+    bindParameter(frame, parameter, probeArgument(frame, parameter, index));
+  }
+}
+
 function bindContext(frame: Frame, program: ProgramEntity): void {
   const { context, name } = program.definition;
   const { params } = program.node;
@@ -84,9 +105,15 @@ function bindContext(frame: Frame, program: ProgramEntity): void {
     bindParameter(frame, first, operand);
   };
   switch (context.kind) {
-    case 'struct':
-      bind(pointerTo(context.struct.struct, address, 'context', { writable: false, context: context.struct }));
+    case 'struct': {
+      const operand = pointerTo(context.struct.struct, address, 'context', {
+        writable: false,
+        context: context.struct,
+      });
+      if (context.behind === undefined) bind(operand);
+      else bindWithArguments(frame, operand, first, rest);
       break;
+    }
     case 'raw':
     case 'registers':
     case 'tracepoint':

@@ -41,7 +41,12 @@ function describe<N extends string>(definition: ProgramDefinition, hook: N, targ
 export const structContext = (
   { context }: ContextLayout<unknown>,
   writable: readonly string[] = context.writable,
-): ContextDefinition => ({ kind: 'struct', struct: { ...context, writable } });
+  behind?: 'usdtArguments',
+): ContextDefinition => ({
+  kind: 'struct',
+  struct: { ...context, writable },
+  ...(behind === undefined ? {} : { behind }),
+});
 
 /** `xdp((context) => …)`. */
 export type Direct<N extends string, C, R> = (body: (context: C) => R) => Program<N>;

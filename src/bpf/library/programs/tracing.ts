@@ -292,8 +292,26 @@ export const uretprobeMulti: Probes<'uretprobeMulti'> = targeted(
   registers,
 );
 
-/** At a USDT probe of a binary: `'/usr/bin/node:provider:name'`. */
-export const usdt: Probes<'usdt'> = targeted(
-  { ...probe, name: 'usdt', section: 'usdt/{target}', target: 'a binary and its probe, /path:provider:name' },
-  registers,
+/** A body that is given the registers and, one by one, the probe's arguments, each converted to the type with which it is annotated. */
+type ProbesWithArguments<H extends string> = <V extends readonly (number | bigint | boolean)[] = bigint[]>(
+  name: string,
+  body: (registers: pt_regs, ...values: V) => number | void,
+) => Program<H>;
+
+const registersAndArguments = structContext(pt_regs, [], 'usdtArguments');
+const PROBE = 'a binary and its probe, /path:provider:name';
+
+/**
+ * At a USDT probe of a binary, with its arguments: `usdt('libc.so.6:libc:setjmp', (registers, buffer: u64, value: i32) => …)`. Where they
+ * lie is found in the binary when user space attaches, and may differ from place to place. An argument is 0 where the probe has none.
+ */
+export const usdt: ProbesWithArguments<'usdt'> = targeted(
+  { ...probe, name: 'usdt', section: 'usdt/{target}', target: PROBE },
+  registersAndArguments,
+);
+
+/** The same, and may fault in pages; since 6.0. */
+export const usdtSleepable: ProbesWithArguments<'usdtSleepable'> = targeted(
+  { ...probe, name: 'usdtSleepable', section: 'usdt.s/{target}', target: PROBE, flags: SLEEPABLE },
+  registersAndArguments,
 );

@@ -27,16 +27,15 @@ import {
   attachSamples,
   attachTracepoint,
   attachUprobe,
-  attachUsdt,
   type SampleTarget,
   type UprobeTarget,
-  type UsdtTarget,
 } from './perf-event.ts';
 import { attachRoute, type RouteTarget } from './routes.ts';
 import { attachReuseport, attachSocketFilter, attachSocketMap, type SocketMapHook } from './sockets.ts';
 import { attachIterator, attachRawTracepoint, attachTracing, type IteratorTarget } from './tracing.ts';
 import { attachFilter, type FilterTarget } from './traffic-control.ts';
 import { attachUprobeMulti, type UprobeMultiTarget } from './uprobe-multi.ts';
+import { attachUsdt, type UsdtSites, type UsdtTarget } from './usdt.ts';
 
 /** Where a program shall act. Which fields count depends on its type. */
 export interface AttachTarget extends Order {
@@ -79,6 +78,8 @@ export interface AttachTarget extends Order {
 export interface Attachable extends Program {
   readonly name?: string;
   readonly kind?: { readonly section: string; readonly target: string | null };
+  /** Set where it reads the arguments of USDT probes. */
+  readonly usdtSites?: UsdtSites | null;
 }
 
 /** Thrown where a target lacks what a program of this type needs. */
@@ -163,6 +164,12 @@ const toProbe: Attach = (program, target) => {
   const { cookie = 0n, uprobe, usdt, kprobe, kprobes, uprobes } = target;
   const section = program.kind?.section ?? '';
   const atReturn = /^[ku]retprobe/.test(section);
+  const isOther = [uprobe, kprobe, kprobes, uprobes].some((other) => other !== undefined);
+  if (isOther && program.usdtSites) {
+    throw new AttachError(
+      `program ${program.name ?? ''} reads the arguments of a USDT probe: it is attached with { usdt: { executable, provider, name } }`,
+    );
+  }
   if (uprobes !== undefined) return attachUprobeMulti(program, { atReturn, ...uprobes });
   if (program.attachType === 'trace_kprobe_multi') {
     const pattern = need(kprobes?.functions ?? program.kind?.target, program, "{ kprobes: { functions: 'tcp_*' } }");

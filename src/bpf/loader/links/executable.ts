@@ -34,6 +34,8 @@ export interface UsdtProbe {
   readonly name: string;
   /** In the file. */
   readonly offset: number;
+  /** In memory, as the file has it: where it is loaded adds to it. */
+  readonly address: number;
   /** Where in the file the counter lies that must be above 0 for the probe to be prepared; 0 for none. */
   readonly semaphoreOffset: number;
   /** How its arguments are found, in the assembler's notation: `-4@%edi 8@-16(%rbp)`. */
@@ -45,9 +47,12 @@ const HEADER_BYTES = 64;
 const SEGMENT_BYTES = 56;
 const SECTION_BYTES = 64;
 const SYMBOL_BYTES = 24;
+/** A file that may be loaded anywhere: a library, or a position-independent executable. */
+const ET_DYN = 3;
 const PT_LOAD = 1;
 const SHT_SYMTAB = 2;
 const SHT_DYNSYM = 11;
+const STT_OBJECT = 1;
 const STT_FUNC = 2;
 const STT_GNU_IFUNC = 10;
 /** A table larger than this is no table of a real file. */
@@ -56,6 +61,12 @@ const TABLE_BYTES_MAX = 1 << 28;
 /** An executable's tables, read from its file. */
 export class Executable implements Disposable {
   readonly path: string;
+  /** EM_*: the processor that it is for. */
+  readonly machine: number;
+  /** Whether its addresses are only known once it is loaded. */
+  readonly isMovable: boolean;
+  /** Where it begins to run, as an offset in the file; 0 for most libraries. */
+  readonly entryOffset: number;
   readonly #descriptor: number;
   readonly #segments: readonly Segment[];
   readonly #sections: readonly Section[];
@@ -69,7 +80,11 @@ export class Executable implements Disposable {
       if (header.getUint32(0) !== 0x7f454c46 || header.getUint8(4) !== 2 || header.getUint8(5) !== 1) {
         throw new ProbeError(`${path} is no executable or library for this machine (ELF, 64 bits, little-endian)`);
       }
+      this.isMovable = header.getUint16(16, true) === ET_DYN;
+      this.machine = header.getUint16(18, true);
       this.#segments = this.#readSegments(header);
+      const entry = wordAt(header, 24);
+      this.entryOffset = entry === 0 ? 0 : this.offsetOf(entry);
       this.#sections = this.#readSections(header);
     } catch (error) {
       closeSync(this.#descriptor);
@@ -122,17 +137,28 @@ export class Executable implements Disposable {
 
   /** The place of a function in the file. @throws ProbeError where no symbol has the name */
   functionOffset(name: string): number {
-    for (const section of this.#sections) {
-      if (section.type !== SHT_SYMTAB && section.type !== SHT_DYNSYM) continue;
-      const address = this.#findSymbol(section, name);
-      if (address !== null) return this.offsetOf(address);
-    }
+    const address = this.#addressOf(name, [STT_FUNC, STT_GNU_IFUNC]);
+    if (address !== null) return this.offsetOf(address);
     throw new ProbeError(
       `${this.path} has no function ${name}: it is another library’s, or was stripped; give an offset`,
     );
   }
 
-  #findSymbol(section: Section, name: string): number | null {
+  /** The address of a variable as the file has it; null where no symbol has the name. */
+  variableAddress(name: string): number | null {
+    return this.#addressOf(name, [STT_OBJECT]);
+  }
+
+  #addressOf(name: string, types: readonly number[]): number | null {
+    for (const section of this.#sections) {
+      if (section.type !== SHT_SYMTAB && section.type !== SHT_DYNSYM) continue;
+      const address = this.#findSymbol(section, name, types);
+      if (address !== null) return address;
+    }
+    return null;
+  }
+
+  #findSymbol(section: Section, name: string, types: readonly number[]): number | null {
     const strings = this.#sections[section.link];
     if (strings === undefined) return null;
     const texts = this.#read(strings.offset, strings.bytes);
@@ -142,7 +168,7 @@ export class Executable implements Disposable {
     for (let at = 0; at + SYMBOL_BYTES <= section.bytes; at += SYMBOL_BYTES) {
       const type = symbols.getUint8(at + 4) & 15;
       const value = wordAt(symbols, at + 8);
-      if ((type !== STT_FUNC && type !== STT_GNU_IFUNC) || value === 0) continue;
+      if (!types.includes(type) || value === 0) continue;
       const nameAt = symbols.getUint32(at, true);
       // Symbols of versions (`read@@GLIBC_2.2.5`) have theirs in a table of its own, so the name is compared whole.
       if (wanted.equals(bytes.subarray(nameAt, nameAt + wanted.length))) return value;
@@ -173,10 +199,12 @@ export class Executable implements Disposable {
     const provider = textAt(table, at + 24);
     const name = textAt(table, at + 25 + Buffer.byteLength(provider));
     const places = textAt(table, at + 26 + Buffer.byteLength(provider) + Buffer.byteLength(name));
+    const address = wordAt(table, at) + moved;
     return {
       provider,
       name,
-      offset: this.offsetOf(wordAt(table, at) + moved),
+      offset: this.offsetOf(address),
+      address,
       semaphoreOffset: semaphore === 0 ? 0 : this.offsetOf(semaphore + moved),
       arguments: places,
     };

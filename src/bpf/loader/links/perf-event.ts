@@ -159,12 +159,18 @@ export interface UprobeTarget {
   readonly cookie?: bigint;
 }
 
-function probe(
+/** A place in a file. `counter`: where in it the number lies that the kernel counts up while a probe is here; 0 for none. */
+export interface ProbePlace {
+  readonly executable: string;
+  readonly offset: number;
+  readonly counter: number;
+}
+
+/** Attaches a kprobe-type program to a place in a file. */
+export function attachProbe(
   program: Holder,
-  executable: string,
-  offset: number,
-  counter: number,
-  target: Omit<UprobeTarget, 'executable'>,
+  { executable, offset, counter }: ProbePlace,
+  target: Pick<UprobeTarget, 'atReturn' | 'process' | 'cookie'>,
 ): Link {
   const { atReturn = false, process = -1, cookie = 0n } = target;
   const flag = atReturn ? 1n << BigInt(returnBit('uprobe')) : 0n;
@@ -185,29 +191,8 @@ function probe(
 export function attachUprobe(program: Holder, target: UprobeTarget): Link {
   using executable = new Executable(findExecutable(target.executable));
   const base = target.function === undefined ? 0 : executable.functionOffset(target.function);
-  return probe(program, executable.path, base + (target.offset ?? 0), 0, target);
-}
-
-/** Which USDT probe. */
-export interface UsdtTarget {
-  readonly executable: string;
-  readonly provider: string;
-  readonly name: string;
-  readonly process?: number;
-  readonly cookie?: bigint;
-}
-
-/** Attaches a program to each place at which a file has the probe. @throws ProbeError where it has none of the name */
-export function attachUsdt(program: Holder, target: UsdtTarget): Attachment {
-  using executable = new Executable(findExecutable(target.executable));
-  const places = executable.usdtProbes().filter((one) => one.provider === target.provider && one.name === target.name);
-  if (places.length === 0) {
-    throw new ProbeError(`${executable.path} has no probe ${target.provider}:${target.name}`);
-  }
-  using stack = new DisposableStack();
-  for (const place of places) stack.use(probe(program, executable.path, place.offset, place.semaphoreOffset, target));
-  const owned = stack.move();
-  return { kind: 'perf_event', [Symbol.dispose]: () => owned.dispose() };
+  const offset = base + (target.offset ?? 0);
+  return attachProbe(program, { executable: executable.path, offset, counter: 0 }, target);
 }
 
 /** Attaches a kprobe-type program to a kernel function. */
