@@ -21,6 +21,12 @@ import {
 export const INSTRUCTION_BYTES = 8;
 /** The opcode of wide loads, the only instruction of two slots. */
 export const WIDE_LOAD = BPF_LD | BPF_IMM | BPF_DW;
+/** What a 64-bit move between registers has as its offset where it casts an address of an arena (BPF_ADDR_SPACE_CAST, Linux 6.9). */
+export const ADDRESS_CAST = 1;
+/** Its immediate: the space cast to in the upper half, the one cast from in the lower. 0 is the kernel's, 1 the arena's. */
+export const CAST_TO_KERNEL = 0x0000_0001;
+/** The same back: what user space calls it. */
+export const CAST_TO_USER = 0x0001_0000;
 /** The register that holds the frame's address and is never written. */
 export const FRAME_POINTER = 10;
 /** Registers 0 to 10. */

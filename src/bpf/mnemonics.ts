@@ -6,7 +6,7 @@
  * immediate), and several names mean one instruction (`swap16`, `bswap16`). The first name of the table is the one printed.
  */
 import * as abi from '../kernel/bpf-abi.ts';
-import { type Instruction, WIDE_LOAD } from './instructions.ts';
+import { ADDRESS_CAST, CAST_TO_KERNEL, CAST_TO_USER, type Instruction, WIDE_LOAD } from './instructions.ts';
 
 /**
  * What stands at an operand's place: a register, a number, `[register+offset]`, a place to jump to (in the offset, or for
@@ -96,6 +96,11 @@ function addArithmetic(): void {
       const name = `movsx${from}${width === abi.BPF_ALU ? 32 : 64}`;
       add(name, width | abi.BPF_MOV | abi.BPF_X, ['destination', 'source'], { offset: from });
     }
+  }
+  // As the kernel's own tests call them (tools/testing/selftests/bpf/bpf_arena_common.h).
+  for (const [name, immediate] of [['cast_kern', CAST_TO_KERNEL] as const, ['cast_user', CAST_TO_USER] as const]) {
+    const fixed = { offset: ADDRESS_CAST, immediate };
+    add(name, abi.BPF_ALU64 | abi.BPF_MOV | abi.BPF_X, ['destination', 'source'], fixed);
   }
   for (const bits of [16, 32, 64]) {
     add(`le${bits}`, abi.BPF_ALU | abi.BPF_END | abi.BPF_TO_LE, ['destination'], { immediate: bits });

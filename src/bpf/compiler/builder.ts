@@ -5,6 +5,7 @@
  * A newcomer would get wrong: a block must be sealed once no further edge into it will be made, for only then are its phis complete.
  * A loop's head is sealed after its back edge; everything else as soon as its predecessors have their ends.
  */
+import { castAddresses } from './address-casts.ts';
 import type {
   AtomicOperator,
   BinaryOperator,
@@ -51,6 +52,7 @@ export class Builder {
   readonly #definitions = new Map<Block, Map<Variable, Value>>();
   readonly #sealed = new Set<Block>();
   readonly #incomplete = new Map<Block, Map<Variable, Phi>>();
+  readonly #variables = new Map<Phi, Variable>();
   /** Phis that turned out to be one value. */
   readonly #replaced = new Map<Value, Value>();
 
@@ -190,6 +192,11 @@ export class Builder {
     return this.#append({ ...this.#common('scalar'), kind: 'relocated', relocation, value });
   }
 
+  /** What user space calls an address of the arena. The other way goes every access by itself ({@link Builder.finish}). */
+  userAddress(operand: Value): Value {
+    return this.#append({ ...this.#common('arena'), kind: 'addressCast', to: 'user', operand });
+  }
+
   call(target: CallTarget, values: readonly Value[], space: Space = 'scalar', pure = false): Value {
     return this.#append({ ...this.#common(space), kind: 'call', target, arguments: [...values], pure });
   }
@@ -271,6 +278,7 @@ export class Builder {
   #phi(block: Block, variable: Variable): Phi {
     const phi: Phi = { ...this.#common(variable.space), kind: 'phi', block, inputs: [] };
     phi.name = variable.name;
+    this.#variables.set(phi, variable);
     block.phis.push(phi);
     return phi;
   }
@@ -307,7 +315,8 @@ export class Builder {
   }
 
   /**
-   * The finished function: blocks that are never reached are gone, and every operand is what it turned out to be.
+   * The finished function: blocks that are never reached are gone, every operand is what it turned out to be, and addresses of an arena
+   * are cast where they are accessed.
    * @throws Error for a reachable block without an end
    */
   finish(): IrFunction {
@@ -323,6 +332,7 @@ export class Builder {
     }
     this.function.blocks = this.function.blocks.filter((block) => reached.has(block));
     for (const block of this.function.blocks) this.#settle(block, reached);
+    castAddresses(this.function, (phi) => this.#variables.get(phi)?.space ?? phi.space);
     return this.function;
   }
 

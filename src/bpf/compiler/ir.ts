@@ -17,7 +17,8 @@ export interface Location {
 
 /**
  * What the verifier takes a value for. Only scalars may be cut, compared with numbers or written where user space reads.
- * `packetEnd` may only be compared; `map` and `function` only passed to helpers; a `context` needs constant offsets.
+ * `packetEnd` may only be compared; `map` and `function` only passed to helpers; a `context` needs constant offsets. An address of an
+ * `arena` is one of user space's, a number to the verifier, until an `addressCast` makes it one that can be accessed.
  */
 export type Space =
   | 'scalar'
@@ -29,6 +30,7 @@ export type Space =
   | 'map'
   | 'global'
   | 'memory'
+  | 'arena'
   | 'kernel'
   | 'function';
 
@@ -212,6 +214,16 @@ export type CallTarget =
       readonly result: Type;
     };
 
+/**
+ * An address of an arena in its other form (BPF_ADDR_SPACE_CAST, Linux 6.9). `kernel`: from user space's to the one through which the
+ * program reads and writes. `user`: from the low half of either to user space's, which is what memory and variables hold; 0 stays 0.
+ */
+export interface AddressCast extends Common {
+  readonly kind: 'addressCast';
+  readonly to: 'kernel' | 'user';
+  operand: Value;
+}
+
 /** Up to 5 arguments; the result is 64 bits. A call may read and write all memory that is not a private stack slot. */
 export interface Call extends Common {
   readonly kind: 'call';
@@ -243,6 +255,7 @@ export type Value =
   | DataAddress
   | FunctionAddress
   | Relocated
+  | AddressCast
   | Call
   | Phi;
 
@@ -307,6 +320,8 @@ export interface IrFunction {
 export interface IrModule {
   readonly files: readonly { readonly path: string; readonly text: string }[];
   readonly functions: IrFunction[];
+  /** The object's arena, if it has one: the verifier wants it named in every program that casts addresses. */
+  readonly arena?: string | undefined;
 }
 
 /** The operands of a value, in order. */
@@ -316,6 +331,7 @@ export function operandsOf(value: Value): readonly Value[] {
     case 'compare':
       return [value.left, value.right];
     case 'unary':
+    case 'addressCast':
       return [value.operand];
     case 'load':
       return [value.address];
@@ -341,6 +357,7 @@ export function mapOperands(value: Value, of: (operand: Value) => Value): void {
       value.right = of(value.right);
       break;
     case 'unary':
+    case 'addressCast':
       value.operand = of(value.operand);
       break;
     case 'load':

@@ -78,6 +78,8 @@ function describe(value: Value): string {
       return `function ${value.function}`;
     case 'relocated':
       return `relocated ${value.value} (${[value.relocation.kind, value.relocation.struct.name, ...value.relocation.path].join(' ')})`;
+    case 'addressCast':
+      return `cast ${use(value.operand)} to ${value.to}`;
     case 'call':
       return `call ${value.target.kind} ${value.target.name}(${uses(value.arguments)})${value.pure ? ' pure' : ''}`;
     case 'phi':

@@ -220,6 +220,8 @@ function alwaysHigh(value: Value): readonly Value[] {
       return value.width === 8 ? operandsOf(value) : [value.address];
     case 'call':
       return value.arguments;
+    case 'addressCast':
+      return value.to === 'kernel' ? [value.operand] : [];
     default:
       return [];
   }

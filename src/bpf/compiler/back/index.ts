@@ -12,7 +12,7 @@ import { allocate } from './allocate.ts';
 import { emit } from './emit.ts';
 import { bridge } from './far-jumps.ts';
 import { layOut } from './layout.ts';
-import { type Cpu, select } from './select.ts';
+import { type Cpu, type SelectOptions, select } from './select.ts';
 import { checkStack } from './stack.ts';
 
 export { BackEndError } from './error.ts';
@@ -46,17 +46,19 @@ export interface GenerateOptions {
  */
 export function generate(module: IrModule, { cpu = 3 }: GenerateOptions = {}): CompiledFunction[] {
   const called = calledFunctions(module);
-  const compiled = module.functions.map((target) => generateFunction(target, cpu, called));
+  const compiled = module.functions.map((target) => {
+    // The kernel reads 32 bits of a program's result; this module's callers read all.
+    const returnsHigh = called.has(target.name) || bytesOf(target.signature.result) > 4;
+    return generateFunction(target, { cpu, returnsHigh, arena: module.arena });
+  });
   const bytes = new Map(compiled.map(({ name, stackBytes }) => [name, stackBytes]));
   checkStack(module, (name) => bytes.get(name) ?? 0);
   return compiled;
 }
 
-function generateFunction(target: IrFunction, cpu: Cpu, called: ReadonlySet<string>): CompiledFunction {
-  // The kernel reads 32 bits of a program's result; this module's callers read all.
-  const { result } = target.signature;
-  const returnsHigh = called.has(target.name) || bytesOf(result) > 4;
-  const code = select(target, { cpu, returnsHigh });
+function generateFunction(target: IrFunction, options: SelectOptions): CompiledFunction {
+  const { cpu } = options;
+  const code = select(target, options);
   const allocation = allocate(code);
   layOut(code, allocation);
   if (cpu === 4) bridge(code);

@@ -74,7 +74,8 @@ export class Memory {
     const { base, offset } = this.#place(value);
     const isSigned = signed && width < 8 && !this.isCut(value);
     const space = value.address.space;
-    const isDirect = isSigned && this.#cpu === 4 && space !== 'context' && space !== 'kernel';
+    // An arena takes none before Linux 6.18 (bpf_jit_supports_insn, arch/x86/net/bpf_jit_comp.c).
+    const isDirect = isSigned && this.#cpu === 4 && !['context', 'kernel', 'arena'].includes(space);
     const into = isSigned && !isDirect ? code.fresh() : def;
     const opcode = abi.BPF_LDX | (isDirect ? abi.BPF_MEMSX : abi.BPF_MEM) | sizes[width];
     const fields = { def: into, first: base, offset, core: value.relocation, removable: !volatile };

@@ -5,7 +5,9 @@
  * afterwards (or a copy), contexts are accessed at constant offsets only, and pointers know 64-bit addition and subtraction alone.
  */
 import * as abi from '../../../kernel/bpf-abi.ts';
+import { ADDRESS_CAST, CAST_TO_KERNEL, CAST_TO_USER, WIDE_LOAD } from '../../instructions.ts';
 import type {
+  AddressCast,
   Block,
   Call,
   Compare,
@@ -34,6 +36,8 @@ export interface SelectOptions {
   readonly cpu: Cpu;
   /** Whether callers read the high half of the result. */
   readonly returnsHigh: boolean;
+  /** The arena that addresses are cast for. */
+  readonly arena?: string | undefined;
 }
 
 /** Chooses instructions. The IR stays as it is. */
@@ -56,6 +60,7 @@ function usedSlots(target: IrFunction): Set<StackSlot> {
 
 class Selector {
   readonly #target: IrFunction;
+  readonly #arena: string | undefined;
   readonly #facts: Facts;
   readonly #code: Code;
   readonly #memory: Memory;
@@ -64,8 +69,9 @@ class Selector {
   /** Where a block's code ends: comparisons and divisions break blocks. */
   readonly #exits = new Map<Block, MachineBlock>();
 
-  constructor(target: IrFunction, { cpu, returnsHigh }: SelectOptions) {
+  constructor(target: IrFunction, { cpu, returnsHigh, arena }: SelectOptions) {
     this.#target = target;
+    this.#arena = arena;
     this.#facts = new Facts(target, returnsHigh);
     const { offsets, bytes } = layOutStack(target.slots, usedSlots(target));
     this.#code = new Code(target.name, target.nextId, offsets, bytes);
@@ -83,7 +89,10 @@ class Selector {
     for (const [index, block] of this.#target.blocks.entries()) {
       code.enter(this.#entryOf(block));
       code.location = this.#target.location;
-      if (index === 0) this.#receive();
+      if (index === 0) {
+        this.#receive();
+        this.#nameArena();
+      }
       for (const operation of block.operations) this.#operation(operation);
       this.#end(block.terminator);
       this.#exits.set(block, code.block);
@@ -102,6 +111,18 @@ class Selector {
     for (const parameter of this.#target.parameters) {
       if (this.#facts.isUsed(parameter)) this.#code.move(this.#code.registerOf(parameter), parameter.index + 1);
     }
+  }
+
+  /** Loads the arena's map, for nothing but to be there: a program that casts addresses must name it (kernel/bpf/verifier.c). */
+  #nameArena(): void {
+    const operations = this.#target.blocks.flatMap((block) => block.operations);
+    if (!operations.some((operation) => operation.kind === 'addressCast')) return;
+    if (this.#arena === undefined) throw new Error(`${this.#target.name} casts addresses without an arena`);
+    const isNamed = (value: Value): boolean => value.kind === 'mapAddress' && value.map === this.#arena;
+    if (operations.some((operation) => operation.kind === 'call' && operation.arguments.some(isNamed))) return;
+    const relocation = { kind: 'map', symbol: this.#arena, addend: 0 } as const;
+    const fields = { def: 0, pseudo: abi.BPF_PSEUDO_MAP_FD, relocation, removable: false };
+    this.#code.push(machine(KIND.constant, WIDE_LOAD, this.#code.location, fields));
   }
 
   /** Lets an extension that changes nothing, or nothing that is read, live where its operand does. */
@@ -171,6 +192,9 @@ class Selector {
       case 'call':
         this.#call(value);
         break;
+      case 'addressCast':
+        this.#cast(value);
+        break;
       default:
         // Numbers and addresses are made where they are used.
         break;
@@ -222,6 +246,13 @@ class Selector {
   /** Whether comparing the low halves gives the same. */
   #isNarrow(condition: Condition, first: Value, number: bigint): boolean {
     return !condition.startsWith('s') && number >> 32n === 0n && this.#facts.bits(first) <= 32;
+  }
+
+  #cast(value: AddressCast): void {
+    const code = this.#code;
+    const immediate = value.to === 'kernel' ? CAST_TO_KERNEL : CAST_TO_USER;
+    const fields = { def: code.registerOf(value), first: this.#use(value.operand), offset: ADDRESS_CAST, immediate };
+    code.push(machine(KIND.extend, abi.BPF_ALU64 | abi.BPF_MOV | abi.BPF_X, code.location, fields));
   }
 
   #call(value: Call): void {

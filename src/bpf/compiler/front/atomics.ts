@@ -77,6 +77,11 @@ export function atomic(frame: Frame, node: Call, operator: AtomicOperator): Oper
   if (place.space === 'packet' || place.space === 'context') {
     refuse(given[0], `the verifier allows no atomic steps on the ${place.space}`, 'count in a map');
   }
+  const isLogical = operator === 'and' || operator === 'or' || operator === 'xor';
+  if (place.space === 'arena' && isLogical && !isDiscarded) {
+    // bpf_jit_supports_insn, arch/x86/net/bpf_jit_comp.c.
+    refuse(node, 'this step gives no former value in an arena', 'loop with atomicCompareExchange, or leave the value');
+  }
   const numbers = given.slice(2).map((one): Value => {
     const scalar = convert(builder, frame.scalar(one), type);
     return operandOf(builder, scalar, type.bytes === 4 ? 32 : 64);

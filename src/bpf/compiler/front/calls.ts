@@ -4,6 +4,7 @@
  * A newcomer would get wrong: a map's method is a helper with the map put into its place among the arguments.
  */
 import { refuse } from '../diagnostics.ts';
+import { callArena } from './arenas.ts';
 import { convert, operandOf } from './arithmetic.ts';
 import type { Frame } from './frame.ts';
 import { callFunction } from './functions.ts';
@@ -15,9 +16,10 @@ import { computed, describe, isScalarType, NOTHING, type Operand, pointerTo } fr
 
 function callMethod(frame: Frame, node: Call, map: MapOperand, name: string): Operand {
   const { definition, spec } = map.entity;
+  if (definition.intrinsics?.includes(name)) return callArena(frame, node, name);
   const helperName = definition.methods[name];
   if (helperName === undefined) {
-    const names = Object.keys(definition.methods).join(', ');
+    const names = [...Object.keys(definition.methods), ...(definition.intrinsics ?? [])].join(', ');
     refuse(
       node.callee,
       `${definition.name} maps have no ${name}`,

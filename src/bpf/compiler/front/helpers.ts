@@ -7,7 +7,7 @@
 import type { HelperDefinition, HelperParameter } from '../../library/definitions.ts';
 import { bytesOf, type Type, U64, VOID } from '../../types.ts';
 import { type Located, refuse } from '../diagnostics.ts';
-import type { Value } from '../ir.ts';
+import type { Space, Value } from '../ir.ts';
 import { convert, operandOf } from './arithmetic.ts';
 import { lowerCallback } from './callbacks.ts';
 import type { MapEntity } from './entities.ts';
@@ -46,10 +46,16 @@ interface Passing {
   callback: { readonly index: number; readonly node: Expression; readonly parameter: HelperParameter } | null;
 }
 
-/** Memory that a helper may look at by itself: the kernel's own is copied to the stack first. */
-function reachable(frame: Frame, node: Located, pointer: Pointer): Pointer {
+/** Memory that helpers do not look at by themselves. */
+const isUnreachable = (space: Space): boolean => space === 'kernel' || space === 'context' || space === 'arena';
+
+/** Memory that a helper may look at by itself: what it may not is copied to the stack first. */
+function reachable(frame: Frame, node: Located, pointer: Pointer, writes: boolean): Pointer {
   frame.present(node, pointer);
-  if (pointer.space !== 'kernel' && pointer.space !== 'context') return pointer;
+  if (!isUnreachable(pointer.space)) return pointer;
+  if (pointer.space === 'arena' && writes) {
+    refuse(node, 'helpers do not write into an arena', 'pass local(Type), and copy it there');
+  }
   const target = slotFor(frame, pointer.type, 'copy');
   copy(frame, node, targetPlace(target, 'this'), pointer);
   return target;
@@ -66,7 +72,7 @@ function memoryOf(frame: Frame, argument: Expression, type: Type, writes: boolea
   if (whole.kind === 'pointer') {
     const isSame = bytesOf(whole.type) === bytesOf(type) && whole.type.kind === type.kind;
     if (!isSame) refuse(node, `${describe(whole)} is passed where ${nameOfType(type)} is wanted`);
-    return frame.addressOf(reachable(frame, node, whole));
+    return frame.addressOf(reachable(frame, node, whole, writes));
   }
   if (writes) refuse(node, 'this helper writes here', 'pass local(Type)');
   const target = slotFor(frame, type, 'argument');
@@ -103,7 +109,7 @@ function passMemory(passing: Passing, parameter: HelperParameter & { kind: 'memo
     if (memory === undefined || length === undefined) refuse(node, 'slice takes memory and a length');
     const pointer = frame.value(memory);
     if (pointer.kind !== 'pointer') refuse(memory, `${describe(pointer)} is no memory`);
-    values.push(frame.addressOf(reachable(frame, memory, pointer)));
+    values.push(frame.addressOf(reachable(frame, memory, pointer, parameter.writes)));
     values.push(operandOf(builder, convert(builder, frame.scalar(length), U64), 64));
     return;
   }
@@ -127,9 +133,9 @@ function passMemory(passing: Passing, parameter: HelperParameter & { kind: 'memo
 
 function addressOfOperand(frame: Frame, node: Expression, operand: Operand, type: Type, writes: boolean): Value {
   const whole = operand.kind === 'place' && !isScalarType(operand.type) ? load(frame, node, operand) : operand;
-  if (whole.kind === 'pointer') return frame.addressOf(reachable(frame, node, whole));
+  if (whole.kind === 'pointer') return frame.addressOf(reachable(frame, node, whole, writes));
   // A number within memory is passed where it lies, so that a helper can write it.
-  if (whole.kind === 'place' && whole.bits === null && whole.space !== 'context' && whole.space !== 'kernel') {
+  if (whole.kind === 'place' && whole.bits === null && !isUnreachable(whole.space)) {
     return frame.addressOf(whole);
   }
   if (writes) refuse(node, 'this helper writes here', 'pass local(Type)');

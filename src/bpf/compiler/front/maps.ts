@@ -141,6 +141,10 @@ export function declareMap(
   if (unit.maps.some((other) => other.name === name)) {
     refuse(call, `a map ${name} is there already, in another module`, 'give one of them another name');
   }
+  const arena = definition.type === 'arena' ? unit.maps.find((other) => other.type === 'arena') : undefined;
+  // libbpf maps one (bpf_object__init_user_btf_map), and the kernel wants no more in a program.
+  if (arena !== undefined)
+    refuse(call, `the arena ${arena.name} is there already`, 'an object has one; make it larger');
   unit.maps.push(spec);
   return { spec, definition, inner: value.inner };
 }

@@ -7,6 +7,7 @@
 import { type ArrayType, bytesOf, I64, type IntegerType, type PointerType, type Type, U64, VOID } from '../../types.ts';
 import { type Located, refuse } from '../diagnostics.ts';
 import type { CoreRelocation, Value, Width } from '../ir.ts';
+import { arenaPointer, storedPointer } from './arenas.ts';
 import { convert, operandOf, swapConstant, wrap } from './arithmetic.ts';
 import type { Frame } from './frame.ts';
 import { bytesOfConstant, wordOf } from './initial-bytes.ts';
@@ -136,9 +137,7 @@ function loadPointer(frame: Frame, node: Located, place: Place): Operand {
   }
   const target = (place.type as PointerType).target();
   if (place.probe) return pointerTo(target, probe(frame, place, 8, false), 'kernel', kernelPointer(target, true));
-  if (place.space !== 'kernel' && place.space !== 'context') {
-    refuse(node, 'a pointer that lies in memory of one’s own cannot be followed', 'read(pointer, Type) follows it');
-  }
+  if (place.space !== 'kernel' && place.space !== 'context') return arenaPointer(frame, node, place, target);
   const value = builder.load(8, false, place.address, 'kernel', options);
   // What an iterator is at is null at its end, while its seq_file never is (kernel/bpf: PTR_TO_BTF_ID_OR_NULL).
   const nullable = place.space === 'context' && place.core?.path[0] !== 'meta';
@@ -268,6 +267,13 @@ export function readableAt({ type, space, core }: Pointer, location: Location, o
   return widthAt(location, offset, most);
 }
 
+/** What a helper read for a copy to where no helper writes. */
+function probed(frame: Frame, from: Pointer, bytes: number): Pointer {
+  const address = frame.builder.stackAddress(frame.builder.slot(bytes, 8, 'read'));
+  probeInto(frame, address, from, bytes);
+  return pointerTo(from.type, address, 'stack');
+}
+
 /** Copies bytes, the widest aligned pieces first. */
 export function copy(frame: Frame, node: Located, to: Place, from: Pointer): void {
   const { builder } = frame;
@@ -282,7 +288,8 @@ export function copy(frame: Frame, node: Located, to: Place, from: Pointer): voi
       );
     }
     if (from.probe) {
-      probeInto(frame, frame.addressOf(to), from, bytes);
+      if (to.space === 'arena') copy(frame, node, to, probed(frame, from, bytes));
+      else probeInto(frame, frame.addressOf(to), from, bytes);
       return;
     }
   }
@@ -335,6 +342,10 @@ export function assign(frame: Frame, node: Located, place: Place, source: Operan
   }
   if (operand.kind === 'null' && place.type.kind === 'pointer') {
     store(frame, node, { ...place, type: U64 }, known(U64, 0n));
+    return;
+  }
+  if (operand.kind === 'pointer' && place.type.kind === 'pointer') {
+    store(frame, node, { ...place, type: U64 }, storedPointer(frame, node, place, operand));
     return;
   }
   if ((operand.kind === 'list' || operand.kind === 'string') && place.type.kind === 'array') {

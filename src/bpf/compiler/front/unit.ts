@@ -277,7 +277,7 @@ export class Unit {
   finish(): FrontResult {
     const { files, functions, maps, kconfig, kernelSymbols, license } = this;
     return {
-      module: { files, functions },
+      module: { files, functions, arena: maps.find((map) => map.type === 'arena')?.name },
       programs: this.programs.map((program) => ({
         name: program.name,
         function: program.name,

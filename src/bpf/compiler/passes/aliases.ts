@@ -9,10 +9,19 @@ import type { Atomic, Call, IrFunction, Load, Operation, StackSlot, Store, Value
 import { operandsOf } from '../ir.ts';
 
 /** Kinds of memory as bits: accesses without a common bit never touch the same byte. */
-export const MEMORY = { private: 1, stack: 2, context: 4, packet: 8, mapValue: 16, global: 32, kernel: 64 } as const;
+export const MEMORY = {
+  private: 1,
+  stack: 2,
+  context: 4,
+  packet: 8,
+  mapValue: 16,
+  global: 32,
+  kernel: 64,
+  arena: 128,
+} as const;
 /** All that other code may write. */
 const SHARED = 0xff & ~MEMORY.private;
-/** What a pointer of unknown origin may lead to: a caller's stack, a map's value, a packet. */
+/** What a pointer of unknown origin may lead to: a caller's stack, a map's value, a packet. Never an arena: that takes a cast. */
 const SOMEWHERE = MEMORY.stack | MEMORY.packet | MEMORY.mapValue | MEMORY.global | MEMORY.kernel;
 
 /**
@@ -80,6 +89,9 @@ export function privateSlots(irFunction: IrFunction): Set<StackSlot> {
   return found;
 }
 
+/** Some bytes of memory; `kind` where they belong to an access. */
+export type Place = Pick<Access, 'address' | 'offset' | 'width'> & { readonly kind?: Access['kind'] };
+
 /** What accesses touch, in one function. */
 export class Aliases {
   readonly privates: ReadonlySet<StackSlot>;
@@ -98,6 +110,7 @@ export class Aliases {
       case 'mapValue':
       case 'global':
       case 'kernel':
+      case 'arena':
         return MEMORY[address.space];
       default:
         return SOMEWHERE;
@@ -108,8 +121,10 @@ export class Aliases {
   written(operation: Operation): number {
     switch (operation.kind) {
       case 'store':
-      case 'atomic':
         return this.memoryOf(operation.address);
+      case 'atomic':
+        // What user space and other CPUs share in an arena is ordered by atomic steps, wherever those are made.
+        return this.memoryOf(operation.address) | MEMORY.arena;
       case 'call':
         return writtenBy(operation);
       default:
@@ -117,8 +132,14 @@ export class Aliases {
     }
   }
 
-  /** Whether two accesses may touch a common byte. */
-  mayTouch(a: Pick<Access, 'address' | 'offset' | 'width'>, b: Pick<Access, 'address' | 'offset' | 'width'>): boolean {
+  /** Whether `a` is an atomic step that what happens at `b` must not be moved across. */
+  #isFence(a: Place, b: Place): boolean {
+    return a.kind === 'atomic' && this.memoryOf(b.address) === MEMORY.arena;
+  }
+
+  /** Whether two accesses may touch a common byte, or one orders the other. */
+  mayTouch(a: Place, b: Place): boolean {
+    if (this.#isFence(a, b) || this.#isFence(b, a)) return true;
     if ((this.memoryOf(a.address) & this.memoryOf(b.address)) === 0) return false;
     if (isSameBase(a.address, b.address)) return a.offset < b.offset + b.width && b.offset < a.offset + a.width;
     const [first, second] = [a.address, b.address];

@@ -43,6 +43,8 @@ function keyOf(operation: Operation): string | null {
       return `data ${operation.section} ${operation.symbol} ${operation.offset}`;
     case 'functionAddress':
       return `function ${operation.function}`;
+    case 'addressCast':
+      return `to ${operation.to} ${operation.operand.id}`;
     default:
       return null;
   }

@@ -55,7 +55,7 @@ export const stackTrace = constructorOf<<V extends Layout>(options: of.Valued<V>
   { key: 'u32', value: 'required', methods: { get: 'bpf_get_stackid' } },
 );
 
-/** Memory that programs and user space share, at one address for both (`address`, or where the kernel likes). `maxEntries`: pages. */
+/** Memory that programs and user space share, at one address for both (`address`, or where the kernel likes). `maxEntries`: pages. One in an object. */
 export const arena = constructorOf<(options: of.Sized & { readonly address?: number }) => of.ArenaMap>(
   'arena',
   'arena',
@@ -66,5 +66,6 @@ export const arena = constructorOf<(options: of.Sized & { readonly address?: num
     // The kernel refuses an arena without it (kernel/bpf/arena.c, arena_map_alloc).
     flags: BPF_F_MMAPABLE,
     methods: {},
+    intrinsics: ['allocate', 'free', 'at', 'addressOf'],
   },
 );

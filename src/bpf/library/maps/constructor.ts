@@ -25,7 +25,8 @@ const defaultKeys: Readonly<Record<MapDefinition['key'], Layout | null>> = {
 /** What a map is in user space: what it was declared with, and methods that say where they run. */
 export function describe(definition: MapDefinition, options: Options): object {
   const { key = defaultKeys[definition.key], value = definition.value === 'none' ? null : u32 } = options;
-  const methods = Object.keys(definition.methods).map((name) => [name, inKernel(`${definition.name}().${name}`)]);
+  const names = [...Object.keys(definition.methods), ...(definition.intrinsics ?? [])];
+  const methods = names.map((name) => [name, inKernel(`${definition.name}().${name}`)]);
   return Object.freeze({
     ...Object.fromEntries(methods),
     kind: 'map',

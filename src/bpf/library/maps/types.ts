@@ -204,8 +204,26 @@ export interface StackTraceMap<V extends Layout> extends BpfMap<'stack_trace', L
   get(context: object, flags: Flags): i32;
 }
 
-/** Memory shared with user space, in pages. */
-export interface ArenaMap extends BpfMap<'arena', null, null> {}
+/**
+ * Memory shared with user space, in pages of 4 KB (of the machine's own size where that is larger). What `pointer(T)` fields and globals
+ * hold in it are user space's addresses.
+ */
+export interface ArenaMap extends BpfMap<'arena', null, null> {
+  /**
+   * Zeroed pages that hold a T, as many as it needs or `pages`; null where so many are not free side by side. Before Linux 7.0 only in
+   * programs that may sleep (`syscall`, `.s` sections). Calls bpf_arena_alloc_pages.
+   */
+  allocate<L extends Layout>(layout: L, pages?: u32): Stored<L> | null;
+  /** Gives pages back, as many as what lies there needs or `pages`. Calls bpf_arena_free_pages. */
+  free(memory: object, pages?: u32): void;
+  /**
+   * The T at an address of user space's: of 64 bits, as `addressOf` and user space's `addressOf` give it, or its low 32 bits, which is enough to
+   * find it again. Null for 0. Any address can be read and written: beyond the arena and in pages that are not there, reading gives 0.
+   */
+  at<L extends Layout>(layout: L, address: u64 | u32): Stored<L> | null;
+  /** What user space calls this address; 0 for null. */
+  addressOf(memory: object | null): u64;
+}
 
 /** What most constructors take. */
 export interface Sized {
