@@ -9,7 +9,8 @@ import type { Block, IrFunction } from './ir.ts';
 /** Blocks that can be reached from the entry, each after those before it on every path that has no back edge. */
 export function reversePostorder(entry: Block): Block[] {
   const order: Block[] = [];
-  const seen = new Set([entry]);
+  const seen: true[] = [];
+  seen[entry.id] = true;
   const open = [entry];
   // How many successors of each open block have been looked at.
   const looked = [0];
@@ -20,8 +21,8 @@ export function reversePostorder(entry: Block): Block[] {
       order.push(open[top]);
       open.pop();
       looked.pop();
-    } else if (!seen.has(next)) {
-      seen.add(next);
+    } else if (seen[next.id] === undefined) {
+      seen[next.id] = true;
       open.push(next);
       looked.push(0);
     }
@@ -40,7 +41,8 @@ function successorAt({ terminator }: Block, index: number): Block | null {
 export class DominatorTree {
   /** Reachable blocks in reverse postorder; the entry first. */
   readonly order: readonly Block[];
-  readonly #positions = new Map<Block, number>();
+  /** By the blocks' ids: where each stands in {@link order}; -1 where it is not reachable. */
+  readonly #positions: Int32Array;
   readonly #parents: Int32Array;
   readonly #children: Block[][];
   /** When a walk over the tree enters and leaves each block: an interval holds those of all blocks below. */
@@ -49,7 +51,9 @@ export class DominatorTree {
 
   constructor(irFunction: IrFunction) {
     this.order = reversePostorder(irFunction.blocks[0]);
-    for (const [position, block] of this.order.entries()) this.#positions.set(block, position);
+    this.#positions = new Int32Array(this.order.reduce((most, { id }) => Math.max(most, id), 0) + 1).fill(-1);
+    for (let position = 0; position < this.order.length; position++)
+      this.#positions[this.order[position].id] = position;
     this.#parents = new Int32Array(this.order.length).fill(-1);
     this.#children = this.order.map(() => []);
     this.#entered = new Int32Array(this.order.length);
@@ -69,7 +73,7 @@ export class DominatorTree {
       for (let position = 1; position < this.order.length; position++) {
         let found = -1;
         for (const predecessor of this.order[position].predecessors) {
-          const other = this.#positions.get(predecessor) ?? -1;
+          const other = this.positionOf(predecessor);
           if (other === -1 || parents[other] === -1) continue;
           found = found === -1 ? other : this.#meet(other, found);
         }
@@ -98,7 +102,7 @@ export class DominatorTree {
       if (top.next === 0) this.#entered[top.position] = time++;
       const child = this.#children[top.position][top.next++];
       if (child !== undefined) {
-        open.push({ position: this.#positions.get(child)!, next: 0 });
+        open.push({ position: this.#positions[child.id], next: 0 });
         continue;
       }
       this.#left[top.position] = time++;
@@ -108,12 +112,12 @@ export class DominatorTree {
 
   /** Whether control can come to a block. */
   isReachable(block: Block): boolean {
-    return this.#positions.has(block);
+    return this.positionOf(block) !== -1;
   }
 
   /** Where a block stands in {@link order}; -1 where it is not reachable. */
   positionOf(block: Block): number {
-    return this.#positions.get(block) ?? -1;
+    return this.#positions[block.id] ?? -1;
   }
 
   /** The closest dominator; null for the entry and for what is not reachable. */

@@ -348,6 +348,48 @@ export function operandsOf(value: Value): readonly Value[] {
   }
 }
 
+/** Calls `visit` for each operand of a value, in order: {@link operandsOf} without an array, for what looks at every operation. */
+export function forEachOperand(value: Value, visit: (operand: Value, index: number) => void): void {
+  switch (value.kind) {
+    case 'binary':
+    case 'compare':
+      visit(value.left, 0);
+      visit(value.right, 1);
+      break;
+    case 'unary':
+    case 'addressCast':
+      visit(value.operand, 0);
+      break;
+    case 'load':
+      visit(value.address, 0);
+      break;
+    case 'store':
+    case 'atomic':
+      visit(value.address, 0);
+      visit(value.value, 1);
+      if (value.kind === 'atomic' && value.expected !== null) visit(value.expected, 2);
+      break;
+    case 'call':
+      value.arguments.forEach(visit);
+      break;
+    case 'phi':
+      value.inputs.forEach(visit);
+      break;
+  }
+}
+
+/** The list with `of(value)` for each; the list itself where nothing changes. */
+function mapped(values: Value[], of: (operand: Value) => Value): Value[] {
+  let result = values;
+  for (let index = 0; index < values.length; index++) {
+    const next = of(values[index]);
+    if (next === values[index]) continue;
+    if (result === values) result = values.slice();
+    result[index] = next;
+  }
+  return result;
+}
+
 /** Puts `of(operand)` in the place of each operand. */
 export function mapOperands(value: Value, of: (operand: Value) => Value): void {
   switch (value.kind) {
@@ -373,10 +415,10 @@ export function mapOperands(value: Value, of: (operand: Value) => Value): void {
       if (value.expected !== null) value.expected = of(value.expected);
       break;
     case 'call':
-      value.arguments = value.arguments.map(of);
+      value.arguments = mapped(value.arguments, of);
       break;
     case 'phi':
-      value.inputs = value.inputs.map(of);
+      value.inputs = mapped(value.inputs, of);
       break;
   }
 }

@@ -6,7 +6,7 @@
  * function's first instruction on, because loops come back.
  */
 import type { Atomic, Call, IrFunction, Load, Operation, StackSlot, Store, Value } from '../ir.ts';
-import { operandsOf } from '../ir.ts';
+import { forEachOperand } from '../ir.ts';
 
 /** Kinds of memory as bits: accesses without a common bit never touch the same byte. */
 export const MEMORY = {
@@ -73,6 +73,7 @@ export type Access = Load | Store | Atomic;
 /** Slots that only loads and stores of this function touch. */
 export function privateSlots(irFunction: IrFunction): Set<StackSlot> {
   const found = new Set(irFunction.slots);
+  if (found.size === 0) return found;
   const giveAway = (value: Value): void => {
     if (value.kind === 'stackAddress') found.delete(value.slot);
   };
@@ -81,7 +82,7 @@ export function privateSlots(irFunction: IrFunction): Set<StackSlot> {
     for (const operation of block.operations) {
       if (operation.kind === 'load') continue;
       if (operation.kind === 'store') giveAway(operation.value);
-      else if (operation.kind !== 'compare') operandsOf(operation).forEach(giveAway);
+      else if (operation.kind !== 'compare') forEachOperand(operation, giveAway);
     }
     const end = block.terminator;
     if (end?.kind === 'return' && end.value !== null) giveAway(end.value);

@@ -4,7 +4,7 @@
  * A newcomer would get wrong: values are kept because something kept uses them, so two phis that only use each other fall away
  * together. Counting uses would keep them.
  */
-import { type Operation, operandsOf, type StackSlot, terminatorOperands, type Value } from '../ir.ts';
+import { forEachOperand, type Operation, type StackSlot, terminatorOperands, type Value } from '../ir.ts';
 import { privateSlots } from './aliases.ts';
 import type { Editor } from './editor.ts';
 
@@ -39,24 +39,24 @@ function hasEffect(operation: Operation, unread: ReadonlySet<StackSlot>): boolea
 export function removeDeadCode(editor: Editor): boolean {
   const { blocks } = editor.function;
   const unread = unreadSlots(editor);
-  const alive = new Set<Value>();
+  const alive = new Uint8Array(editor.function.nextId);
   const open: Value[] = [];
   const keep = (value: Value): void => {
-    if (alive.has(value)) return;
-    alive.add(value);
+    if (alive[value.id] !== 0) return;
+    alive[value.id] = 1;
     open.push(value);
   };
   for (const block of blocks) {
     for (const operation of block.operations) if (hasEffect(operation, unread)) keep(operation);
     if (block.terminator !== null) terminatorOperands(block.terminator).forEach(keep);
   }
-  for (let value = open.pop(); value !== undefined; value = open.pop()) operandsOf(value).forEach(keep);
+  for (let value = open.pop(); value !== undefined; value = open.pop()) forEachOperand(value, keep);
   let isChanged = false;
   for (const block of blocks) {
     const before = block.operations.length + block.phis.length;
-    block.phis = block.phis.filter((phi) => alive.has(phi));
+    block.phis = block.phis.filter(({ id }) => alive[id] !== 0);
     block.operations = block.operations.filter((operation) => {
-      if (alive.has(operation)) return true;
+      if (alive[operation.id] !== 0) return true;
       if (operation.kind === 'constant') editor.forget(operation);
       return false;
     });

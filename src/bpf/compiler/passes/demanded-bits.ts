@@ -5,17 +5,28 @@
  * A newcomer would get wrong: afterwards the value has other upper bits than before. So whoever looks at them must be found, and
  * a value that the verifier bounds is looked at as a whole.
  */
-import { type IrFunction, type Operation, operandsOf, type Phi, type Terminator, type Value } from '../ir.ts';
+import {
+  forEachOperand,
+  type IrFunction,
+  type Operation,
+  type Phi,
+  type Terminator,
+  type Value,
+  type Width,
+} from '../ir.ts';
 import type { Editor } from './editor.ts';
 import { Knowledge } from './knowledge.ts';
 
 const ALL = 0xffff_ffff_ffff_ffffn;
 const LOW = 0xffff_ffffn;
 
-const lowMask = (bytes: number): bigint => (bytes === 8 ? ALL : (1n << BigInt(bytes * 8)) - 1n);
+const lowMasks: readonly bigint[] = [1, 2, 3, 4, 5, 6, 7, 8].map((bytes) => (1n << BigInt(bytes * 8)) - 1n);
+const lowMask = (bytes: Width): bigint => lowMasks[bytes - 1];
 
 /** Every bit up to the highest of a mask: what sums and products of low bits depend on. */
 function upTo(mask: bigint): bigint {
+  // Nearly all masks are one of these two.
+  if (mask === ALL || mask === LOW) return mask;
   return mask === 0n ? 0n : (1n << BigInt(mask.toString(2).length)) - 1n;
 }
 
@@ -74,35 +85,35 @@ function endDemand(end: Terminator): bigint {
   return end.kind === 'branch' && end.bits === 32 ? LOW : ALL;
 }
 
-/** The bits of each value that matter; a value that is not there matters to nobody. */
-function findDemand(irFunction: IrFunction, knowledge: Knowledge): Map<Value, bigint> {
-  const demand = new Map<Value, bigint>();
+/** The bits of each value that matter, by its id; undefined for a value that matters to nobody. */
+function findDemand(irFunction: IrFunction, knowledge: Knowledge): (bigint | undefined)[] {
+  const demand = new Array<bigint | undefined>(irFunction.nextId).fill(undefined);
   const open: Value[] = [];
   const ask = (value: Value, mask: bigint): void => {
-    const before = demand.get(value) ?? 0n;
-    const wanted = knowledge.isWatched(value) && mask !== 0n ? ALL : mask;
-    const after = before | wanted;
+    const before = demand[value.id];
+    if (before === ALL || mask === 0n) return;
+    const wanted = mask !== ALL && knowledge.isWatched(value) ? ALL : mask;
+    const after = before === undefined ? wanted : before | wanted;
     if (after === before) return;
-    demand.set(value, after);
-    open.push(value);
+    demand[value.id] = after;
+    // Numbers and addresses have no operands to ask.
+    if (value.kind !== 'constant') open.push(value);
+  };
+  const askOperands = (user: Value, wanted: bigint): void => {
+    if (user.kind === 'phi') for (const input of user.inputs) ask(input, wanted);
+    else forEachOperand(user, (operand, index) => ask(operand, demandOf(user, index, wanted)));
   };
   for (const { operations, terminator } of irFunction.blocks) {
     for (const operation of operations) {
       const { kind } = operation;
-      const isRoot = kind === 'store' || kind === 'atomic' || kind === 'call' || kind === 'load';
-      if (isRoot)
-        for (const [index, operand] of operandsOf(operation).entries()) ask(operand, demandOf(operation, index, ALL));
+      if (kind === 'store' || kind === 'atomic' || kind === 'call' || kind === 'load') askOperands(operation, ALL);
     }
     if (terminator?.kind === 'branch') {
       ask(terminator.left, endDemand(terminator));
       ask(terminator.right, endDemand(terminator));
     } else if (terminator?.kind === 'return' && terminator.value !== null) ask(terminator.value, ALL);
   }
-  for (let value = open.pop(); value !== undefined; value = open.pop()) {
-    const wanted = demand.get(value)!;
-    if (value.kind === 'phi') for (const input of value.inputs) ask(input, wanted);
-    else for (const [index, operand] of operandsOf(value).entries()) ask(operand, demandOf(value, index, wanted));
-  }
+  for (let value = open.pop(); value !== undefined; value = open.pop()) askOperands(value, demand[value.id]!);
   return demand;
 }
 
@@ -127,7 +138,7 @@ export function removeUnseenBits(editor: Editor): boolean {
   let isChanged = false;
   for (const block of editor.function.blocks) {
     for (const operation of block.operations) {
-      const demanded = demand.get(operation);
+      const demanded = demand[operation.id];
       if (demanded === undefined || demanded === ALL) continue;
       const instead = withoutUnseen(operation, demanded);
       if (instead === null || instead.space !== 'scalar') continue;

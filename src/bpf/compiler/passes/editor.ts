@@ -15,7 +15,6 @@ import {
   type Constant,
   type IrFunction,
   mapOperands,
-  operandsOf,
   type Phi,
   type Space,
   type Terminator,
@@ -122,7 +121,7 @@ export class Editor {
     const resolve = (value: Value): Value => this.resolve(value);
     for (const block of this.function.blocks) {
       for (const phi of block.phis) mapOperands(phi, resolve);
-      for (const operation of block.operations) if (operandsOf(operation).length > 0) mapOperands(operation, resolve);
+      for (const operation of block.operations) mapOperands(operation, resolve);
       if (block.terminator !== null) mapTerminator(block.terminator, resolve);
     }
     this.#replacements.clear();

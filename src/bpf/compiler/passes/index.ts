@@ -51,8 +51,14 @@ export type Observer = (irFunction: IrFunction, pass: string) => void;
 
 function optimiseFunction(irFunction: IrFunction, observe: Observer): void {
   const editor = new Editor(irFunction);
+  let changes = 0;
+  /** How many changes there had been when a pass found nothing to do. As long as there is none more, there is nothing to find. */
+  const settledAt = new Map<Pass, number>();
   const run = (pass: Pass): boolean => {
+    if (settledAt.get(pass) === changes) return false;
     const isChanged = pass(editor);
+    if (isChanged) changes++;
+    else settledAt.set(pass, changes);
     observe(irFunction, pass.name);
     return isChanged;
   };

@@ -7,7 +7,7 @@
  * it need phis (`ssa.ts`). Heads of loops are left alone: a loop that is entered in two places is none any more.
  */
 import { DominatorTree } from '../dominators.ts';
-import { type Block, mapOperands, type Operation, operandsOf, terminatorOperands, type Value } from '../ir.ts';
+import { type Block, forEachOperand, mapOperands, type Operation, terminatorOperands, type Value } from '../ir.ts';
 import { type Editor, mapTerminator, removeEdge, retarget } from './editor.ts';
 import { evaluateBinary, evaluateCondition, evaluateUnary, mirrored, opposite } from './evaluate.ts';
 import { isNeverNull, type Test } from './simplify-condition.ts';
@@ -86,28 +86,40 @@ function mayCopy(operation: Operation): boolean {
   }
 }
 
-/** Values of a function that are used in other blocks than their own. */
+/** Values of a function that are used in other blocks than their own. Numbers, which all stand in the entry, are left out. */
 function usedElsewhere(editor: Editor): Set<Value> {
   const found = new Set<Value>();
+  const homes = new Int32Array(editor.function.nextId).fill(-1);
+  for (const { id, phis, operations } of editor.function.blocks) {
+    for (const phi of phis) homes[phi.id] = id;
+    for (const operation of operations) homes[operation.id] = id;
+  }
+  let home = -1;
+  const note = (value: Value): void => {
+    if (homes[value.id] !== home && value.kind !== 'constant') found.add(value);
+  };
   for (const block of editor.function.blocks) {
-    const own = new Set<Value>([...block.phis, ...block.operations]);
-    const note = (value: Value): void => {
-      if (!own.has(value)) found.add(value);
-    };
+    home = block.id;
     for (const phi of block.phis) for (const input of phi.inputs) found.add(input);
-    for (const operation of block.operations) operandsOf(operation).forEach(note);
+    for (const operation of block.operations) forEachOperand(operation, note);
     if (block.terminator !== null) terminatorOperands(block.terminator).forEach(note);
   }
   return found;
 }
 
+/** The copy of a block for one edge, and what stands in it for the block's values. */
+interface Lead {
+  readonly made: Block;
+  readonly stands: Map<Value, Value>;
+}
+
 class Threading {
   readonly #editor: Editor;
-  readonly #elsewhere: Set<Value>;
+  /** Found before the first edge is led elsewhere: in most functions none is. */
+  #elsewhere: Set<Value> | null = null;
 
   constructor(editor: Editor) {
     this.#editor = editor;
-    this.#elsewhere = usedElsewhere(editor);
   }
 
   /** Leads every edge into `block` whose answer is known past it. */
@@ -115,23 +127,24 @@ class Threading {
     const end = block.terminator;
     if (end?.kind !== 'branch' || end.whenTrue === end.whenFalse || block.predecessors.length < 2) return false;
     if (block.operations.length > COPIED_MAX || !block.operations.every(mayCopy)) return false;
-    const copies: { readonly made: Block; readonly stands: Map<Value, Value> }[] = [];
+    const copies: Lead[] = [];
     for (let index = block.predecessors.length - 1; index >= 0; index--) {
       const answer = answerAlong(block, index, end);
       const predecessor = block.predecessors[index];
       if (answer === null || block.predecessors.indexOf(predecessor) !== block.predecessors.lastIndexOf(predecessor)) {
         continue;
       }
-      copies.push(this.#lead(block, index, answer ? end.whenTrue : end.whenFalse));
+      this.#elsewhere ??= usedElsewhere(this.#editor);
+      copies.push(this.#lead(block, index, answer ? end.whenTrue : end.whenFalse, this.#elsewhere));
     }
-    if (copies.length === 0) return false;
-    this.#repair(block, copies);
+    if (this.#elsewhere === null || copies.length === 0) return false;
+    this.#repair(block, copies, this.#elsewhere);
     // The next block's values are looked up among operands, which must be the ones that stay.
     this.#editor.settle();
     return true;
   }
 
-  #lead(block: Block, index: number, target: Block): { readonly made: Block; readonly stands: Map<Value, Value> } {
+  #lead(block: Block, index: number, target: Block, elsewhere: Set<Value>): Lead {
     const predecessor = block.predecessors[index];
     const made = this.#editor.block();
     this.#editor.function.blocks.push(made);
@@ -156,16 +169,16 @@ class Threading {
     for (const phi of target.phis) {
       const input = standIn(phi.inputs[edge]);
       phi.inputs.push(input);
-      this.#elsewhere.add(input);
+      elsewhere.add(input);
     }
     removeEdge(block, predecessor);
     return { made, stands };
   }
 
   /** What the block computed is now computed in the copies, too: uses elsewhere get what reaches them. */
-  #repair(block: Block, copies: readonly { readonly made: Block; readonly stands: Map<Value, Value> }[]): void {
+  #repair(block: Block, copies: readonly Lead[], elsewhere: Set<Value>): void {
     const values = [...block.phis, ...block.operations].filter(
-      (value) => value.kind !== 'constant' && this.#elsewhere.has(value),
+      (value) => value.kind !== 'constant' && elsewhere.has(value),
     );
     if (values.length === 0) return;
     const variables = new Map<Value, SsaVariable>();
@@ -174,7 +187,7 @@ class Threading {
       variable.define(block, value);
       for (const { made, stands } of copies) {
         variable.define(made, stands.get(value)!);
-        this.#elsewhere.add(stands.get(value)!);
+        elsewhere.add(stands.get(value)!);
       }
       variables.set(value, variable);
     }
@@ -187,10 +200,10 @@ class Threading {
       }
       if (own.has(other)) continue;
       const read = (value: Value): Value => variables.get(value)?.readAtStart(other) ?? value;
-      for (const operation of other.operations) if (operandsOf(operation).length > 0) mapOperands(operation, read);
+      for (const operation of other.operations) mapOperands(operation, read);
       if (other.terminator !== null) mapTerminator(other.terminator, read);
     }
-    for (const variable of variables.values()) for (const phi of variable.phis) this.#elsewhere.add(phi);
+    for (const variable of variables.values()) for (const phi of variable.phis) elsewhere.add(phi);
   }
 }
 

@@ -6,7 +6,7 @@
  * simplification finds that the last one leaves at once and takes out what is behind.
  */
 import { DominatorTree, type Loop, loopsOf } from '../dominators.ts';
-import { type Block, mapOperands, operandsOf, type Terminator, type Value } from '../ir.ts';
+import { type Block, mapOperands, type Terminator, type Value } from '../ir.ts';
 import { findCounters, turnsOf } from './counters.ts';
 import { type Editor, mapTerminator, retarget } from './editor.ts';
 import { SsaVariable } from './ssa.ts';
@@ -94,7 +94,7 @@ class Unrolling {
     const copy = blocks.get(block)!;
     const standIn = (value: Value): Value => values.get(value) ?? value;
     for (const phi of copy.phis) mapOperands(phi, standIn);
-    for (const operation of copy.operations) if (operandsOf(operation).length > 0) mapOperands(operation, standIn);
+    for (const operation of copy.operations) mapOperands(operation, standIn);
     if (block !== head) copy.predecessors = block.predecessors.map((predecessor) => blocks.get(predecessor)!);
     const lead = (target: Block): Block => {
       // Back to the head: to the loop that is left, whose edge is set by the caller.
@@ -144,7 +144,7 @@ class Unrolling {
         });
       }
       const read = (value: Value): Value => variableOf(value)?.readAtStart(block) ?? value;
-      for (const operation of block.operations) if (operandsOf(operation).length > 0) mapOperands(operation, read);
+      for (const operation of block.operations) mapOperands(operation, read);
       if (block.terminator !== null) mapTerminator(block.terminator, read);
     }
   }

@@ -11,10 +11,11 @@ import { mapOperands, operandsOf, successorsOf } from '../ir.ts';
 import type { Access } from './aliases.ts';
 import { removeUnreachable } from './control-flow.ts';
 import { type Editor, mapTerminator, removeEdge } from './editor.ts';
-import { mirrored, opposite } from './evaluate.ts';
+import { opposite } from './evaluate.ts';
 import { Knowledge } from './knowledge.ts';
+import { KnownComputations, keyOfCondition } from './known-computations.ts';
 import { type Held, KnownMemory } from './known-memory.ts';
-import { isCommutative, simplifyBinary, type Workshop } from './simplify-binary.ts';
+import { simplifyBinary, type Workshop } from './simplify-binary.ts';
 import { simplifyTest, type Test } from './simplify-condition.ts';
 import { simplifyUnary } from './simplify-unary.ts';
 
@@ -22,63 +23,19 @@ type Branch = Extract<Terminator, { kind: 'branch' }>;
 
 const OFFSET_MAX = 32767;
 
-/** The name under which an equal computation is found; null for what is not looked up. */
-function keyOf(operation: Operation): string | null {
-  switch (operation.kind) {
-    case 'binary': {
-      const { operator, bits, left, right } = operation;
-      const isSwapped = isCommutative(operator) && right.kind !== 'constant' && left.id > right.id;
-      const [a, b] = isSwapped ? [right.id, left.id] : [left.id, right.id];
-      return `${operator}${bits} ${a} ${b}`;
-    }
-    case 'unary':
-      return `${operation.operator}${operation.width} ${operation.operand.id}`;
-    case 'compare':
-      return conditionKey(operation);
-    case 'stackAddress':
-      return `slot ${operation.slot.id}`;
-    case 'mapAddress':
-      return `map ${operation.map}`;
-    case 'dataAddress':
-      return `data ${operation.section} ${operation.symbol} ${operation.offset}`;
-    case 'functionAddress':
-      return `function ${operation.function}`;
-    case 'addressCast':
-      return `to ${operation.to} ${operation.operand.id}`;
-    default:
-      return null;
-  }
-}
-
-function conditionKey({ condition, bits, left, right }: Pick<Test, 'condition' | 'bits' | 'left' | 'right'>): string {
-  if (left.id <= right.id) return `${condition}${bits} ${left.id} ${right.id}`;
-  return `${mirrored[condition]}${bits} ${right.id} ${left.id}`;
-}
-
-/** What was known before a block taught something else. */
-type Undo =
-  | { readonly key: string; readonly before: Value | undefined }
-  | { readonly value: Value; readonly before: number | undefined };
-
-function putBack<Key, Item>(into: Map<Key, Item>, key: Key, before: Item | undefined): void {
-  if (before === undefined) into.delete(key);
-  else into.set(key, before);
-}
-
-/** The walk's state. `scope` is undone block by block when the walk climbs back. */
+/** The walk's state. What a block taught is undone when the walk climbs back. */
 class Walk implements Workshop {
   readonly editor: Editor;
   readonly knowledge: Knowledge;
   readonly mayMoveConditions: boolean;
   readonly tree: DominatorTree;
   readonly #memory: KnownMemory;
-  readonly #known = new Map<string, Value>();
-  readonly #scope: Undo[] = [];
+  readonly #known: KnownComputations;
   /** Blocks that an edge still leads to, from what was visited. */
   readonly #entered = new Set<Block>();
-  /** How deep in the tree a computation stands, and the deepest block so far whose entry tells something of a value. */
-  readonly #depths = new Map<Value, number>();
+  /** The deepest block so far, as a depth in the tree, whose entry tells something of a value; and what that was before. */
   readonly #asked = new Map<Value, number>();
+  readonly #askedBefore: { readonly value: Value; readonly depth: number }[] = [];
   #depth = 0;
   readonly #resolve = (value: Value): Value => this.editor.resolve(value);
   #output: Operation[] = [];
@@ -92,12 +49,13 @@ class Walk implements Workshop {
     this.tree = new DominatorTree(editor.function);
     this.#entered.add(this.tree.order[0]);
     this.#memory = new KnownMemory(editor.function, this.tree);
+    this.#known = new KnownComputations(editor.function.nextId);
   }
 
   run(): void {
-    const open: { readonly block: Block; next: number; readonly mark: number }[] = [];
+    const open: { readonly block: Block; next: number; readonly known: number; readonly asked: number }[] = [];
     const enter = (block: Block): void => {
-      open.push({ block, next: 0, mark: this.#scope.length });
+      open.push({ block, next: 0, known: this.#known.mark, asked: this.#askedBefore.length });
       this.#depth = open.length;
       this.#visit(block);
     };
@@ -109,27 +67,18 @@ class Walk implements Workshop {
         enter(child);
         continue;
       }
-      this.#leave(top.mark);
+      this.#known.forget(top.known);
+      while (this.#askedBefore.length > top.asked) {
+        const { value, depth } = this.#askedBefore.pop()!;
+        this.#asked.set(value, depth);
+      }
       open.pop();
     }
   }
 
-  #leave(mark: number): void {
-    while (this.#scope.length > mark) {
-      const undo = this.#scope.pop()!;
-      if ('key' in undo) putBack(this.#known, undo.key, undo.before);
-      else putBack(this.#asked, undo.value, undo.before);
-    }
-  }
-
-  #learn(key: string, value: Value): void {
-    this.#scope.push({ key, before: this.#known.get(key) });
-    this.#known.set(key, value);
-  }
-
   /** Notes the question until the walk leaves this block. */
   #ask(value: Value): void {
-    this.#scope.push({ value, before: this.#asked.get(value) });
+    this.#askedBefore.push({ value, depth: this.#asked.get(value) ?? 0 });
     this.#asked.set(value, this.#depth);
   }
 
@@ -181,9 +130,8 @@ class Walk implements Workshop {
    * Whether a branch on the way from an equal computation asked about its operands. A watched value is then computed anew: the
    * verifier bounds what is computed after a check, not what was before.
    */
-  #isAskedSince(operation: Operation, known: Value): boolean {
+  #isAskedSince(operation: Operation, depth: number): boolean {
     if (!this.knowledge.isWatched(operation)) return false;
-    const depth = this.#depths.get(known) ?? 0;
     return operandsOf(operation).some((operand) => (this.#asked.get(operand) ?? 0) > depth);
   }
 
@@ -191,15 +139,14 @@ class Walk implements Workshop {
   #place(operation: Operation): Value {
     const simpler = this.#simplify(operation);
     if (simpler !== null) return simpler;
-    const key = keyOf(operation);
+    const key = this.#known.keyOf(operation);
     if (key !== null) {
-      const known = this.#known.get(key);
-      if (known !== undefined && !this.#isAskedSince(operation, known)) {
-        this.knowledge.inherit(operation, known);
-        return known;
+      const known = this.#known.find(key);
+      if (known !== null && !this.#isAskedSince(operation, known.depth)) {
+        this.knowledge.inherit(operation, known.value);
+        return known.value;
       }
-      this.#learn(key, operation);
-      this.#depths.set(operation, this.#depth);
+      this.#known.learn(key, operation, this.#depth);
     } else if (operation.kind === 'load') {
       const held = this.#memory.find(operation);
       const value = held === null ? null : this.#asLoaded(operation, held);
@@ -233,8 +180,8 @@ class Walk implements Workshop {
 
   #simplifyCompare(operation: Extract<Operation, { kind: 'compare' }>): Value | null {
     const { condition, bits, left, right } = operation;
-    const known = this.#known.get(conditionKey(operation));
-    if (known !== undefined) return known;
+    const known = this.#known.find(keyOfCondition(operation));
+    if (known !== null) return known.value;
     const simpler = simplifyTest(this, { condition, bits, left, right, isNegated: false });
     if (typeof simpler === 'boolean') return this.editor.constant(simpler ? 1 : 0);
     // No instruction asks whether a test does not hold; a comparison with 0 does.
@@ -290,10 +237,10 @@ class Walk implements Workshop {
     if (end?.kind !== 'branch' || end.whenTrue === end.whenFalse) return;
     const holds = end.whenTrue === block;
     for (const value of [end.left, end.right]) this.#ask(value);
-    this.#learn(conditionKey(end), this.editor.constant(holds ? 1 : 0));
+    this.#known.learn(keyOfCondition(end), this.editor.constant(holds ? 1 : 0), 0);
     const other = opposite[end.condition];
     if (other === null) return;
-    this.#learn(conditionKey({ ...end, condition: other }), this.editor.constant(holds ? 0 : 1));
+    this.#known.learn(keyOfCondition({ ...end, condition: other }), this.editor.constant(holds ? 0 : 1), 0);
   }
 
   #visitEnd(block: Block): void {
@@ -312,7 +259,7 @@ class Walk implements Workshop {
   }
 
   #answered(test: Test): boolean | null {
-    const known = this.#known.get(conditionKey(test));
+    const known = this.#known.find(keyOfCondition(test))?.value;
     return known?.kind === 'constant' ? (known.value !== 0n) !== test.isNegated : null;
   }
 
