@@ -48,6 +48,11 @@ export interface Instruction {
   readonly nextImmediate: number;
 }
 
+/** Whether it casts an address of an arena: {@link CAST_TO_KERNEL} or {@link CAST_TO_USER} is its immediate. */
+export function isAddressCast({ opcode, offset }: Instruction): boolean {
+  return opcode === (BPF_ALU64 | BPF_MOV | BPF_X) && offset === ADDRESS_CAST;
+}
+
 /** What is wrong with bytes that should be instructions. */
 export class DecodeError extends Error {
   override readonly name = 'DecodeError';

@@ -5,6 +5,7 @@
  * A newcomer would get wrong: nothing here exists at run time. A module's maps, programs and globals are told apart by the `kind`
  * that their descriptions carry, which is also how a test can find them.
  */
+import type { PointerType } from '../types.ts';
 import type { Global, ReadOnlyGlobal } from './intrinsics.ts';
 import type { Elements, Layout, Value } from './layout.ts';
 import type { BpfMap } from './maps/types.ts';
@@ -63,9 +64,9 @@ export interface GlobalType<T = unknown, ReadOnly = boolean> {
   readonly readOnly: ReadOnly;
 }
 
-/** A module's globals by name. */
+/** A module's globals by name. A pointer is a number to user space, an address. */
 export type GlobalsOf<M> = {
   readonly [N in NamesOf<M, AnyGlobal>]: M[N] extends { readonly layout: infer L; readonly readOnly: infer R }
-    ? GlobalType<Plain<Value<L>>, R>
+    ? GlobalType<L extends Layout<unknown, PointerType> ? bigint : Plain<Value<L>>, R>
     : never;
 };

@@ -102,8 +102,10 @@ const pointerCodec: Codec<unknown> = {
   bytes: 8,
   read: (view, at) => view.getBigUint64(at, true),
   write(view, at, value) {
-    if (typeof value !== 'bigint') throw new TypeError(`${describe(value)} is no pointer: a bigint is needed`);
-    view.setBigUint64(at, BigInt.asUintN(64, value), true);
+    const address = value === null ? 0n : value;
+    if (typeof address !== 'bigint')
+      throw new TypeError(`${describe(value)} is no pointer: a bigint is needed, or null`);
+    view.setBigUint64(at, BigInt.asUintN(64, address), true);
   },
 };
 

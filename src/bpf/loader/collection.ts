@@ -9,6 +9,7 @@ import { forKernel } from '../object/btf/for-kernel.ts';
 import type { Btf } from '../object/btf/table.ts';
 import type { ObjectSpec, ProgramKind } from '../object/spec.ts';
 import { USDT_SITE, USDT_SITES } from '../object/usdt-sites.ts';
+import { MappedArena } from './arena.ts';
 import { loadBtf } from './btf-load.ts';
 import { fillValues, loadMap, type ObjectMap } from './collection-maps.ts';
 import { loadObjectProgram, type ObjectProgram, type ProgramContext } from './collection-programs.ts';
@@ -17,7 +18,6 @@ import { kconfigBytes } from './kernel-config.ts';
 import type { Attachment } from './links/link.ts';
 import { UsdtSites } from './links/usdt.ts';
 import type { KernelMap, MapSpec } from './map.ts';
-import { MappedArena } from './mapped-array.ts';
 import type { LogLevel } from './program.ts';
 import { attachStructOps, createStructOpsMap, fillStructOps, isLinked, registerStructOps } from './struct-ops.ts';
 
@@ -135,7 +135,7 @@ class Load {
         spec.structOps === undefined ? loadMap(spec, { btf, pinDirectory, maxEntries }) : createStructOpsMap(spec, btf);
       const map = maps[spec.name] ?? this.#stack.use(make());
       this.maps.set(spec.name, map as ObjectMap);
-      if (spec.type === 'arena') this.arenas.set(spec.name, this.#stack.use(new MappedArena(map)));
+      if (spec.type === 'arena') this.arenas.set(spec.name, this.#stack.use(MappedArena.of(map)));
     }
   }
 

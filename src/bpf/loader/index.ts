@@ -3,6 +3,8 @@
  *
  * A newcomer would get wrong: `loadObject` and `attach` are all that most need; what is below them is for programs without an object.
  */
+export { MappedArena } from './arena.ts';
+export { ArenaMemory } from './arena-memory.ts';
 export { type Codec, codecOf, holderCodec } from './codec.ts';
 export { Collection, type LoadOptions, loadObject } from './collection.ts';
 export type { ObjectMap } from './collection-maps.ts';
@@ -39,7 +41,7 @@ export { attachRoute, type RoutePrograms, type RouteTarget } from './links/route
 export { readIterator, readIteratorText } from './links/tracing.ts';
 export { createMap, KernelMap, type MapCodecs, type MapSpec } from './map.ts';
 export { openMap, openMapById } from './map-open.ts';
-export { MappedArena, MappedArray } from './mapped-array.ts';
+export { MappedArray } from './mapped-array.ts';
 export { type PerfBufferOptions, PerfBufferReader } from './perf-buffer.ts';
 export { bpffsPath, NoBpffsError, unpin } from './pin.ts';
 export { loadProgram, openProgram, openProgramById, Program, type ProgramSpec } from './program.ts';

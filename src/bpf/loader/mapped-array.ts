@@ -7,7 +7,6 @@
  */
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../kernel/constants.ts';
 import { shim } from '../../kernel/native.ts';
-import { addressOf } from '../../kernel/syscall.ts';
 import { bpfError } from './bpf.ts';
 import type { Codec } from './codec.ts';
 
@@ -59,32 +58,5 @@ export class MappedArray<Value> implements Disposable {
   [Symbol.dispose](): void {
     const { buffer } = this.view;
     if (buffer.byteLength > 0) shim.unmap(buffer as ArrayBuffer);
-  }
-}
-
-/**
- * The memory of an arena (Linux 6.9), shared with the programs; pages appear when they are touched. A program that uses the arena can
- * only be loaded once it is mapped: pointers in it are addresses of user space.
- */
-export class MappedArena implements Disposable {
-  readonly view: DataView;
-
-  constructor(map: {
-    readonly descriptor: number;
-    readonly spec: { readonly type: string; readonly maxEntries: number };
-  }) {
-    const { type, maxEntries } = map.spec;
-    if (type !== 'arena') throw new TypeError(`the map is of type ${type}: an arena is needed`);
-    // An arena's entries are pages.
-    this.view = new DataView(mapMemory(map.descriptor, maxEntries * PAGE_BYTES, true, 'an arena'));
-  }
-
-  /** What a program's pointer into the arena points at, as an offset in `view`: its low half counts. */
-  offsetOf(pointer: bigint): number {
-    return Number(BigInt.asUintN(32, pointer - BigInt(addressOf(this.view))));
-  }
-
-  [Symbol.dispose](): void {
-    if (this.view.buffer.byteLength > 0) shim.unmap(this.view.buffer as ArrayBuffer);
   }
 }

@@ -4,6 +4,7 @@
  */
 import * as abi from '../../kernel/bpf-abi.ts';
 import { WIDE_LOAD } from '../instructions.ts';
+import { VmArena } from './arena.ts';
 import { VmFault } from './fault.ts';
 import type { Helper } from './helper-call.ts';
 import { VmMap } from './maps.ts';
@@ -18,8 +19,9 @@ function mapAddress(slot: number, found: Found, values: ValueRegions, maps: Read
   if (map === undefined) throw new VmFault(slot, found, `names map ${found.immediate}, which the VM was not given`);
   const isValue = found.source === abi.BPF_PSEUDO_MAP_VALUE || found.source === abi.BPF_PSEUDO_MAP_IDX_VALUE;
   if (!isValue) return values.handle(map).address();
+  if (map instanceof VmArena) return map.addressAt(found.nextImmediate);
   if (!(map instanceof VmMap) || map.spec.type !== 'array')
-    throw new VmFault(slot, found, 'takes the address of a value, which only arrays allow');
+    throw new VmFault(slot, found, 'takes the address of a value, which only arrays and arenas allow');
   return values.region(map, 0).address(found.nextImmediate);
 }
 

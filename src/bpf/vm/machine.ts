@@ -10,6 +10,7 @@
 import * as abi from '../../kernel/bpf-abi.ts';
 import { FRAME_POINTER, type Instruction } from '../instructions.ts';
 import { type Analysis, analyse, type Entry } from './analysis.ts';
+import { castAddress, VmArena } from './arena.ts';
 import { rareArithmetic } from './arithmetic.ts';
 import { type Place, Violation, VmFault } from './fault.ts';
 import { Frames } from './frames.ts';
@@ -70,6 +71,8 @@ export class Machine implements StepHost {
   readonly #helpers: Map<number, Helper>;
   readonly #call: HelperCall;
   readonly frames: Frames;
+  /** The memory that the program's casts are about: the kernel, too, lets a program have one. */
+  readonly #arena: VmArena | undefined;
   #analysis: Analysis;
   #steps: readonly Step[];
   /** How many instructions may still be executed. */
@@ -90,6 +93,7 @@ export class Machine implements StepHost {
     this.#helpers = new Map([...commonHelpers, ...(options.helpers ?? [])]);
     this.#call = new HelperCall(this);
     this.frames = new Frames(this.space, this.file, options.checkStack ?? true);
+    this.#arena = [...(options.maps?.values() ?? [])].find((map) => map instanceof VmArena);
     linkProgram(this.program, this.values, this.#helpers, options.maps ?? new Map());
     this.#analysis = this.#analyse();
     this.#steps = new StepBuilder(this, this.#analysis).build();
@@ -202,6 +206,9 @@ export class Machine implements StepHost {
         this.checkTested(frames.marks, found.immediate === BPF_LOAD_ACQUIRE ? s : d, slot);
         atomic(space, file, found, d, s);
         break;
+      case STEP.castAddress:
+        this.#castAddress(found.immediate, d, s);
+        break;
       case STEP.callHelper:
         return this.#callHelper(found.immediate, slot);
       case STEP.callLocal:
@@ -214,6 +221,11 @@ export class Machine implements StepHost {
     frames.set |= code[base + WORD_WRITES];
     frames.marks &= ~code[base + WORD_WRITES];
     return code[base + WORD_NEXT] / SLOT_WORDS;
+  }
+
+  #castAddress(immediate: number, d: number, s: number): void {
+    if (this.#arena === undefined) throw new Violation('casts an address, and the program has no arena');
+    castAddress(this.file, this.values.region(this.#arena, 0), this.#arena, { immediate, d, s });
   }
 
   #callHelper(number: number, slot: number): number {

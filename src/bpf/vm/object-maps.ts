@@ -4,6 +4,7 @@
 import { type Codec, codecFor } from '../loader/codec.ts';
 import { kconfigBytes } from '../loader/kernel-config.ts';
 import type { DataSection, MapSpec, ObjectSpec, VariableSpec } from '../object/spec.ts';
+import { VmArena } from './arena.ts';
 import { VmBloomFilter, VmQueue, VmRingBuffer, VmStorage } from './buffers.ts';
 import { isKeyed, VmMap, type VmMapSpec } from './maps.ts';
 import { VmObjectMap } from './typed-map.ts';
@@ -21,6 +22,7 @@ export function makeMap(spec: MapSpec, cpus: number): AnyMap {
   if (type === 'queue' || type === 'stack') return new VmQueue(plain);
   if (type === 'bloom_filter') return new VmBloomFilter(plain);
   if (type === 'ringbuf' || type === 'user_ringbuf' || type === 'perf_event_array') return new VmRingBuffer(plain);
+  if (type === 'arena') return new VmArena(spec);
   if (type.endsWith('_storage')) return new VmStorage(plain);
   if (!isKeyed(type)) throw new RangeError(`map ${name} is of type ${type}, which the VM does not have`);
   const sizes: VmMapSpec = {
@@ -90,6 +92,7 @@ export interface ObjectMapsOptions {
 export class ObjectMaps {
   readonly maps: Record<string, VmObjectMap> = {};
   readonly variables: Record<string, VmVariable> = {};
+  readonly arenas: Record<string, VmArena> = {};
   /** By the number that instructions have. */
   readonly byNumber = new Map<number, AnyMap>();
   readonly #numbers = new Map<string, number>();
@@ -98,6 +101,7 @@ export class ObjectMaps {
     for (const map of spec.maps) {
       const made = options.maps[map.name] ?? new VmObjectMap(map, makeMap(map, options.cpus));
       this.maps[map.name] = made;
+      if (made.map instanceof VmArena) this.arenas[map.name] = made.map;
       this.#add(map.name, made.map);
     }
     for (const section of spec.data) {

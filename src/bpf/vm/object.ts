@@ -6,7 +6,9 @@
  * to relocate them to. Memory of the kernel's that a test gives is laid out likewise.
  */
 import { HELPERS } from '../../kernel/bpf-helpers.ts';
+import type { ArenaMemory } from '../loader/arena-memory.ts';
 import type { ObjectSpec } from '../object/spec.ts';
+import { arenaFunctions } from './arena-functions.ts';
 import { Environment } from './environment.ts';
 import { Violation } from './fault.ts';
 import type { Helper, HelperCall } from './helper-call.ts';
@@ -34,7 +36,7 @@ export interface InstantiateOptions {
   readonly world?: World;
   /** Helpers in place of or beside the VM's, by number. */
   readonly helpers?: ReadonlyMap<number, Helper>;
-  /** What the kernel's functions (kfuncs) do, by name. One that is called and not here is a fault. */
+  /** What the kernel's functions (kfuncs) do, by name. One that is called and not here is a fault, except an arena's. */
   readonly kernelFunctions?: Readonly<Record<string, (call: HelperCall) => void>>;
   /** Memory of the kernel's variables, by name. Weak ones that are not here have address 0. */
   readonly kernelSymbols?: Readonly<Record<string, Uint8Array>>;
@@ -60,6 +62,8 @@ export interface VmObject {
   readonly maps: Readonly<Record<string, VmObjectMap>>;
   /** Global variables by name. */
   readonly variables: Readonly<Record<string, VmVariable>>;
+  /** The memory of its arena, by the map's name. */
+  readonly arenas: Readonly<Record<string, ArenaMemory>>;
   /**
    * Where programs see memory that a test gives, to be written as a pointer into other such memory: a task's parent, a socket's. The
    * same bytes have the same address in every run.
@@ -98,6 +102,7 @@ class KernelFunctions {
     const number = KERNEL_FUNCTION_FIRST + this.#numbers.size;
     const run =
       this.#given[name] ??
+      arenaFunctions[name] ??
       (() => {
         throw new Violation(
           `calls the kernel's ${name}, which the VM does not have; give it as options.kernelFunctions`,
@@ -160,6 +165,7 @@ export function instantiate(spec: ObjectSpec, options: InstantiateOptions = {}):
     programs: Object.fromEntries(runnable),
     maps: owned.maps,
     variables: owned.variables,
+    arenas: owned.arenas,
     addressOf(memory) {
       const { low, high } = environment.memory(memory, 'the memory that was given').address();
       return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);

@@ -8,7 +8,7 @@
  * loop that executes them stays short.
  */
 import * as abi from '../../kernel/bpf-abi.ts';
-import { type Instruction, slotsOf, WIDE_LOAD } from '../instructions.ts';
+import { type Instruction, isAddressCast, slotsOf, WIDE_LOAD } from '../instructions.ts';
 import { VmFault } from './fault.ts';
 import { checkInstruction, isFarJump, registersOf } from './instruction-check.ts';
 import { STEP } from './steps.ts';
@@ -185,6 +185,7 @@ class Preparation {
     }
     if (!isRegister) words[WORD_SOURCE] = this.#constants.place(found.immediate);
     if (steps !== undefined) words[WORD_STEP] = steps[isWide ? 0 : 1];
+    else if (isAddressCast(found)) words[WORD_STEP] = STEP.castAddress;
     else if (operation !== abi.BPF_MOV || found.offset !== 0) words[WORD_STEP] = STEP.rareArithmetic;
     else if (isRegister) words[WORD_STEP] = isWide ? STEP.move64 : STEP.move32;
     else {

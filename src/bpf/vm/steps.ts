@@ -53,4 +53,6 @@ export const STEP = {
   exit: 43,
   /** Behind the last instruction. */
   end: 44,
+  /** An address of an arena in its other form. */
+  castAddress: 45,
 } as const;

@@ -3,12 +3,13 @@
  * and one for each value that the program has got a pointer to. They are made when first asked for and stay, as values
  * do. Also the addresses of functions, which helpers call.
  */
+import type { VmArena } from './arena.ts';
 import type { VmBuffer, VmStorage } from './buffers.ts';
 import type { VmMap } from './maps.ts';
 import type { Address, AddressSpace, Region } from './memory.ts';
 
 /** A map of any kind. */
-export type AnyMap = VmMap | VmBuffer;
+export type AnyMap = VmMap | VmBuffer | VmArena;
 
 interface Known {
   readonly handle: Region;
@@ -63,13 +64,15 @@ export class ValueRegions {
   }
 
   /** A value by its number. */
-  region(map: VmMap | VmStorage, number: number): Region {
+  region(map: VmMap | VmStorage | VmArena, number: number): Region {
     const { values, handle } = this.#of(map);
     const known = values[number];
     if (known !== undefined) return known;
     const bytes = map.valueBytes(number);
     const writable = !('writable' in map) || map.writable;
-    const region = this.#space.add({ name: `a value of ${handle.name}`, bytes, writable });
+    const guard = 'guard' in map ? map.guard : null;
+    const name = guard === null ? `a value of ${handle.name}` : `the arena ${handle.name}`;
+    const region = this.#space.add({ name, bytes, writable, guard });
     values[number] = region;
     return region;
   }

@@ -20,11 +20,11 @@ import {
   xdp,
 } from '../../../src/bpf/index.ts';
 
-interface Node {
+export interface Node {
   value: u64;
   next: Node | null;
 }
-const Node: StructLayout<Node> = struct({ value: u64, next: pointer(() => Node) });
+export const Node: StructLayout<Node> = struct({ value: u64, next: pointer(() => Node) });
 const Block = struct({ used: u32, nodes: array(Node, 255) });
 
 export const pages = arena({ maxEntries: 4 });
@@ -49,6 +49,15 @@ export const build = syscall(() => {
   }
   block.used = 5;
   head.value = next;
+  return 0;
+});
+
+/** Gives back the page that the list lies in. */
+export const release = syscall(() => {
+  const node = head.value;
+  if (node === null) return 1;
+  pages.free(node);
+  head.value = null;
   return 0;
 });
 

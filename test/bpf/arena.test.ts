@@ -1,0 +1,395 @@
+/**
+ * Arenas: a program builds a list in memory that user space maps and follows, pages are allocated and freed, and what user space writes is
+ * what programs read. In the kernel with and without the optimiser, and the same in the VM.
+ *
+ * A newcomer would get wrong: pointers in an arena are addresses of this process, so their numbers differ from load to load; what they lead
+ * to does not.
+ */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { compile, compileText } from '../../src/bpf/compiler/compile.ts';
+import { u64 } from '../../src/bpf/index.ts';
+import { load } from '../../src/bpf/load.ts';
+import type { ArenaMemory } from '../../src/bpf/loader/arena-memory.ts';
+import { loadObject } from '../../src/bpf/loader/collection.ts';
+import { readElf } from '../../src/bpf/object/elf/read.ts';
+import { writeElf } from '../../src/bpf/object/elf/write.ts';
+import type { ObjectSpec } from '../../src/bpf/object/spec.ts';
+import { instantiate } from '../../src/bpf/vm/object.ts';
+import { BPF_F_MMAPABLE, BPF_F_SLEEPABLE } from '../../src/kernel/bpf-attributes.ts';
+import { moduleOf } from '../support/bpf-compiler.ts';
+import { kernelSkip as skip } from '../support/bpf-kernel.ts';
+import { functionOf, kind, mapOf, objectOf } from '../support/bpf-object.ts';
+import { clangSkip, compileFixture } from '../support/bpf-objects.ts';
+import { Node } from './programs/sample-arena.bpf.ts';
+
+const list = new URL('./programs/sample-arena.bpf.ts', import.meta.url);
+const PAGE_BYTES = 4096;
+
+/** An object whose programs can be run, wherever that is. */
+interface Runnable {
+  readonly arena: ArenaMemory;
+  readonly globals: Readonly<Record<string, { value: unknown }>>;
+  run(program: string): number;
+}
+
+/** Runs a check with an object in the kernel, unless that is not possible, and in the VM. */
+function inBoth(
+  name: string,
+  compiled: () => ObjectSpec,
+  check: (object: Runnable) => void,
+  unavailable: string | false = false,
+): void {
+  test(`${name} in the kernel`, { skip: skip || unavailable }, () => {
+    using object = loadObject(compiled());
+    const { programs, arenas, globals } = object;
+    const [arena] = Object.values(arenas);
+    const input = (program: string) => (programs[program].kind.type === 'xdp' ? { data: new Uint8Array(64) } : {});
+    check({ arena, globals, run: (program) => programs[program].testRun(input(program)).result });
+  });
+  test(`${name} in the VM`, { skip: unavailable }, () => {
+    const { programs, arenas, variables } = instantiate(compiled());
+    const [arena] = Object.values(arenas);
+    const packet = new Uint8Array(64);
+    check({ arena, globals: variables, run: (program) => programs[program].run({ packet }).action });
+  });
+}
+
+/** The same with the optimiser and without. */
+function everywhere(
+  name: string,
+  compiled: (optimise: boolean) => ObjectSpec,
+  check: (object: Runnable) => void,
+): void {
+  inBoth(name, () => compiled(true), check);
+  inBoth(`${name}, not optimised,`, () => compiled(false), check);
+}
+
+const ofText = (text: string) => (optimise: boolean) =>
+  compileText(moduleOf(text), 'test.bpf.ts', { optimise, check: true });
+
+/** The values of a list, from the first to the last. */
+function valuesOf(arena: ArenaMemory, first: bigint): bigint[] {
+  const found: bigint[] = [];
+  for (let node: Node | null = arena.read(Node, first); node !== null; node = node.next) found.push(node.value);
+  return found;
+}
+
+everywhere(
+  'a list that a program built is followed by user space and by other programs',
+  (optimise) => compile(fileURLToPath(list), { optimise, check: true }),
+  ({ arena, globals, run }) => {
+    assert.equal(run('build'), 0);
+    const head = globals.head.value as bigint;
+    assert.deepEqual(valuesOf(arena, head), [50n, 40n, 30n, 20n, 10n]);
+    assert.equal(run('add'), 2);
+    assert.equal(globals.sum.value, 150n);
+    assert.equal(globals.count.value, 5);
+    // The program added 1 to each by an atomic step.
+    assert.deepEqual(valuesOf(arena, head), [51n, 41n, 31n, 21n, 11n]);
+    const second = arena.view.getBigUint64(arena.offsetOf(head) + 8, true);
+    arena.write(Node, second, { value: 1000n, next: 0n });
+    assert.deepEqual(valuesOf(arena, head), [51n, 1000n]);
+    assert.equal(run('add'), 2);
+    assert.equal(globals.sum.value, 1051n);
+    globals.head.value = null;
+    assert.equal(run('add'), 1);
+  },
+);
+
+inBoth(
+  'a list is built by a program that was an ELF file',
+  () => readElf(writeElf(compile(fileURLToPath(list)))),
+  ({ arena, globals, run }) => {
+    assert.equal(run('build'), 0);
+    assert.deepEqual(valuesOf(arena, globals.head.value as bigint), [50n, 40n, 30n, 20n, 10n]);
+  },
+);
+
+everywhere(
+  'a list of user space’s is read by a program that allocates nothing',
+  (optimise) => compile(fileURLToPath(list), { optimise, check: true }),
+  ({ arena, globals, run }) => {
+    const [first, last] = [arena.addressOf(PAGE_BYTES), arena.addressOf(3 * PAGE_BYTES - 16)];
+    arena.write(Node, first, { value: 7n, next: last });
+    arena.write(Node, last, { value: 8n, next: null });
+    globals.head.value = first;
+    assert.equal(run('add'), 2);
+    assert.equal(globals.sum.value, 15n);
+  },
+);
+
+everywhere(
+  'pages run out, and are there again when they were freed',
+  (optimise) => compile(fileURLToPath(list), { optimise, check: true }),
+  ({ globals, run }) => {
+    for (let page = 0; page < 4; page++) assert.equal(run('build'), 0);
+    const head = globals.head.value;
+    assert.equal(run('build'), 1);
+    assert.equal(globals.failures.value, 1);
+    assert.equal(globals.head.value, head);
+    assert.equal(run('release'), 0);
+    assert.equal(run('build'), 0);
+    assert.equal(run('build'), 1);
+    assert.equal(globals.failures.value, 2);
+  },
+);
+
+everywhere(
+  'several pages are one piece of zeroes',
+  ofText(`
+    export const memory = arena({ maxEntries: 8 });
+    export const first = global(u64);
+    export const seen = global(u64);
+    export const main = syscall(() => {
+      const numbers = memory.allocate(array(u32, 2048));
+      if (numbers === null) return 1;
+      first.value = memory.addressOf(numbers);
+      for (const i of range(2048)) {
+        if (numbers.value[i] !== 0) return 2;
+        numbers.value[i] = i;
+      }
+      const more = memory.allocate(u8, 3);
+      if (more === null) return 3;
+      memory.free(more, 3);
+      seen.value = u64(numbers.value[2047] + numbers.value[1024]);
+      return memory.allocate(u8, 7) === null ? 0 : 4;
+    });`),
+  ({ arena, globals, run }) => {
+    assert.equal(run('main'), 0);
+    assert.equal(globals.seen.value, 2047n + 1024n);
+    const offset = arena.offsetOf(globals.first.value as bigint);
+    assert.equal(arena.view.getUint32(offset + 2047 * 4, true), 2047);
+  },
+);
+
+everywhere(
+  'an address is enough to find a place again, and its low half, too',
+  ofText(`
+    const Point = struct({ x: u32, y: i16, z: be16 });
+    export const memory = arena({ maxEntries: 1 });
+    export const seats = hash({ key: u32, value: struct({ low: u32, whole: u64 }), maxEntries: 1 });
+    export const sum = global(i32);
+    export const isSame = global(u32);
+    export const put = syscall(() => {
+      const point = memory.allocate(Point);
+      if (point === null) return 1;
+      point.x = 1;
+      point.y = -2;
+      point.z = 0x102;
+      const address = memory.addressOf(point);
+      seats.update(1, { low: u32(address), whole: address });
+      return 0;
+    });
+    export const main = xdp(() => {
+      const seat = seats.lookup(1);
+      if (seat === null) return XDP_DROP;
+      const one = memory.at(Point, seat.low);
+      const other = memory.at(Point, seat.whole);
+      if (one === null || other === null) return XDP_ABORTED;
+      one.x += 5;
+      sum.value = i32(other.x) + other.y + other.z;
+      isSame.value = u32(memory.addressOf(one) === memory.addressOf(other));
+      return memory.addressOf(null) === 0n && memory.at(Point, seat.whole - seat.whole) === null ? XDP_PASS : XDP_TX;
+    });`),
+  ({ globals, run }) => {
+    assert.equal(run('put'), 0);
+    assert.equal(run('main'), 2);
+    assert.equal(globals.sum.value, 6 - 2 + 0x102);
+    assert.equal(globals.isSame.value, 1);
+  },
+);
+
+everywhere(
+  'what lies in an arena is copied, given to helpers, and exchanged in atomic steps',
+  ofText(`
+    const Key = struct({ a: u32, b: u32 });
+    const Entry = struct({ key: Key, lock: u32, count: u64, keys: array(Key, 4) });
+    export const memory = arena({ maxEntries: 1 });
+    export const table = hash({ key: Key, value: u64, maxEntries: 4 });
+    export const out = global(array(u64, 4));
+    export const main = syscall(() => {
+      const entry = memory.allocate(Entry);
+      if (entry === null) return 1;
+      entry.key = local(Key, { a: 1, b: 2 });
+      entry.keys[3] = entry.key;
+      table.update(entry.keys[3], 77n);
+      const found = table.lookup(entry.key);
+      if (found === null) return 2;
+      const before = atomicExchange(entry, 'lock', 1);
+      const held = atomicCompareExchange(entry, 'lock', 1, 5);
+      entry.count = found.value;
+      const added = atomicAdd(entry, 'count', 3n);
+      atomicOr(entry, 'count', 0x100n);
+      out.value[0] = added;
+      out.value[1] = entry.count;
+      out.value[2] = u64(before * 100 + held * 10 + entry.lock);
+      memory.free(entry);
+      return 0;
+    });`),
+  ({ globals, run }) => {
+    assert.equal(run('main'), 0);
+    assert.deepEqual(globals.out.value, [77n, 80n | 0x100n, 15n, 0n]);
+  },
+);
+
+everywhere(
+  'a pointer goes through subprograms, callbacks and structs on the stack',
+  ofText(`
+    interface Node { value: u64; left: Node | null; right: Node | null }
+    const Node: StructLayout<Node> = struct({ value: u64, left: pointer(() => Node), right: pointer(() => Node) });
+    const Walk = struct({ at: pointer(() => Node), sum: u64 });
+    export const memory = arena({ maxEntries: 1 });
+    export const root = global(pointer(() => Node));
+    export const sum = global(u64);
+    const child = subprogram((node: Node, left: boolean): Node | null => {
+      if (left) return node.left;
+      return node.right;
+    });
+    export const plant = syscall(() => {
+      const nodes = memory.allocate(array(Node, 100));
+      if (nodes === null) return 1;
+      for (const i of range(7)) {
+        nodes.value[i].value = u64(i);
+        if (i > 0) {
+          const parent = nodes.value[(i - 1) / 2];
+          if (i % 2 === 1) parent.left = nodes.value[i];
+          else parent.right = nodes.value[i];
+        }
+      }
+      root.value = nodes.value[0];
+      return 0;
+    });
+    export const main = xdp(() => {
+      const walk = local(Walk);
+      const first = root.value;
+      if (first === null) return XDP_DROP;
+      walk.at = first;
+      bpf_loop(10, (_index, walk) => {
+        const node = walk.at;
+        if (node === null) return 1;
+        walk.sum += node.value;
+        walk.at = child(node, node.value === 0n);
+        return 0;
+      }, walk);
+      sum.value = walk.sum;
+      return XDP_PASS;
+    });`),
+  ({ globals, run }) => {
+    assert.equal(run('plant'), 0);
+    assert.equal(run('main'), 2);
+    // 0, its left 1, whose right is 4.
+    assert.equal(globals.sum.value, 5n);
+  },
+);
+
+test('the types of a module are those that user space sees', { skip }, async () => {
+  using object = await load<typeof import('./programs/sample-arena.bpf.ts')>(list);
+  object.programs.build.testRun({});
+  const head: bigint = object.globals.head.value;
+  const { pages } = object.arenas;
+  const node: Node = pages.read(Node, head);
+  assert.equal(node.next?.next?.value, 30n);
+  assert.equal(pages.read(u64, head), 50n);
+  const last = pages.addressOf(pages.view.byteLength - 8);
+  assert.throws(() => pages.read(Node, last), /is no address of 16 bytes in the arena/);
+  pages.write(Node, head, { value: 1n, next: pages.addressOf(-16) });
+  assert.throws(() => pages.read(Node, head).next, RangeError);
+});
+
+test('objects that share an arena share its mapping', { skip }, () => {
+  const spec = compile(fileURLToPath(list));
+  using builder = loadObject(spec);
+  builder.programs.build.testRun({});
+  {
+    using reader = loadObject(spec, { maps: { pages: builder.maps.pages } });
+    reader.globals.head.value = builder.globals.head.value;
+    reader.programs.add.testRun({ data: new Uint8Array(64) });
+    assert.equal(reader.globals.sum.value, 150n);
+    assert.equal(reader.arenas.pages.address, builder.arenas.pages.address);
+  }
+  assert.deepEqual(valuesOf(builder.arenas.pages, builder.globals.head.value as bigint), [51n, 41n, 31n, 21n, 11n]);
+});
+
+/** Both casts: of a pointer in the context, which is followed and put back. */
+const byHand = (): ObjectSpec =>
+  objectOf({
+    maps: [mapOf('memory', 'arena', { keyBytes: 0, valueBytes: 0, maxEntries: 2, flags: BPF_F_MMAPABLE })],
+    functions: [
+      functionOf(
+        'main',
+        `lddw %r2, 0
+        ldxdw %r3, [%r1]
+        cast_kern %r4, %r3
+        ldxdw %r0, [%r4]
+        cast_user %r5, %r4
+        stxdw [%r1], %r5
+        exit`,
+        { kind: kind('syscall', { flags: BPF_F_SLEEPABLE }), relocations: [[0, 'map', 'memory']] },
+      ),
+    ],
+  });
+
+test('a cast there and back gives the same address', { skip }, () => {
+  using object = loadObject(byHand());
+  const { memory } = object.arenas;
+  memory.view.setUint32(PAGE_BYTES + 8, 99, true);
+  const context = new BigUint64Array([memory.addressOf(PAGE_BYTES + 8)]);
+  const run = object.programs.main.testRun({ context: new Uint8Array(context.buffer) });
+  assert.equal(run.result, 99);
+  assert.deepEqual(new BigUint64Array(run.context.slice().buffer), context);
+});
+
+test('a cast there and back gives the same address in the VM', () => {
+  const { programs, arenas } = instantiate(byHand());
+  const { memory } = arenas;
+  memory.view.setUint32(PAGE_BYTES + 8, 99, true);
+  const context = new BigUint64Array([memory.addressOf(PAGE_BYTES + 8)]);
+  assert.equal(programs.main.run({ memory: new Uint8Array(context.buffer) }).action, 99);
+  assert.deepEqual(context, new BigUint64Array([memory.addressOf(PAGE_BYTES + 8)]));
+});
+
+inBoth(
+  'an object that clang made builds a list',
+  () => readElf(compileFixture('arena')),
+  ({ arena, globals, run }) => {
+    assert.equal(run('build'), 0);
+    assert.deepEqual(valuesOf(arena, globals.head.value as bigint), [30n, 20n, 10n]);
+  },
+  clangSkip,
+);
+
+test('the VM stops a program that follows an address of user space as it is', () => {
+  const spec = objectOf({
+    maps: [mapOf('memory', 'arena', { keyBytes: 0, valueBytes: 0, maxEntries: 2, flags: BPF_F_MMAPABLE })],
+    functions: [
+      functionOf('main', 'ldxdw %r3, [%r1]\nldxdw %r0, [%r3]\nexit', { kind: kind('syscall', { section: 'syscall' }) }),
+    ],
+  });
+  const { programs, arenas } = instantiate(spec);
+  const context = new BigUint64Array([arenas.memory.address]);
+  assert.throws(() => programs.main.run({ memory: new Uint8Array(context.buffer) }), /which is no pointer/);
+});
+
+test('the VM stops a program that uses pages which it has given back', () => {
+  const { programs } = instantiate(
+    ofText(`
+      export const memory = arena({ maxEntries: 1 });
+      export const main = syscall(() => {
+        const number = memory.allocate(u32);
+        if (number === null) return 1;
+        memory.free(number);
+        number.value = 1;
+        return 0;
+      });`)(true),
+  );
+  assert.throws(() => programs.main.run(), /the arena memory: page 0 was freed/);
+});
+
+test('a program that may not sleep is refused its pages', { skip }, () => {
+  const spec = ofText(`
+    export const memory = arena({ maxEntries: 1 });
+    export const main = xdp(() => (memory.allocate(u32) === null ? XDP_DROP : XDP_PASS));`)(true);
+  assert.throws(() => loadObject(spec), /bpf_arena_alloc_pages|sleep/);
+});
