@@ -250,3 +250,15 @@ test('without a bpffs the error says how to mount one', {
     (error) => error instanceof NoBpffsError && /mount -t bpf bpf \/sys\/fs\/bpf/.test(error.message),
   );
 });
+
+test('what only the kernel writes in a value may be left out of it, other fields may not', () => {
+  const lock = layOut('bpf_spin_lock', [{ name: 'val', type: U32 }]);
+  const bucket = layOut('Bucket', [
+    { name: 'lock', type: lock },
+    { name: 'tokens', type: U32 },
+  ]);
+  const view = new DataView(new ArrayBuffer(8));
+  codecOf(bucket).write(view, 0, { lock: {}, tokens: 5 });
+  assert.deepEqual(codecOf(bucket).read(view, 0), { lock: { val: 0 }, tokens: 5 });
+  assert.throws(() => codecOf(bucket).write(view, 0, { lock: {} }), /Bucket\.tokens/);
+});

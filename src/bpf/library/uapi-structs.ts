@@ -5,7 +5,7 @@
  * A newcomer would get wrong: members of a C union are fields of the same struct here, at the same offset. Writing one writes the
  * others.
  */
-import type { Value } from './layout.ts';
+import type { Fields, StructLayout, StructValue, Value } from './layout.ts';
 import { be16, be32, i32, u8, u16, u32, u64 } from './numbers.ts';
 import { arrayOf as array, namedStruct, overlaidStruct } from './structs.ts';
 
@@ -118,17 +118,24 @@ export const bpf_cpumap_val = namedStruct('bpf_cpumap_val', { qsize: u32, bpf_pr
 export type bpf_cgroup_storage_key = Value<typeof bpf_cgroup_storage_key>;
 export const bpf_cgroup_storage_key = namedStruct('bpf_cgroup_storage_key', { cgroup_inode_id: u64, attach_type: u32 });
 
-/** A field that `bpf_spin_lock(value.lock)` locks. At most one in a value. */
+/** What only the kernel writes: in a literal `{}` stands for it. */
+type Owned<F extends Fields> = StructLayout<Partial<StructValue<F>>>;
+
+function ownedStruct<F extends Fields>(name: string, fields: F, exported: string): Owned<F> {
+  return namedStruct(name, fields, exported) as Owned<F>;
+}
+
+/** A field that `bpf_spin_lock(value.lock)` locks. At most one in a value; in a literal `{}`. */
 export type spinLock = Value<typeof spinLock>;
-export const spinLock = namedStruct('bpf_spin_lock', { val: u32 }, 'spinLock');
+export const spinLock = ownedStruct('bpf_spin_lock', { val: u32 }, 'spinLock');
 
 /** A field that `bpf_timer_init(value.timer, map, CLOCK_MONOTONIC)` makes a timer. */
 export type timer = Value<typeof timer>;
-export const timer = namedStruct('bpf_timer', { opaque: array(u64, 2) }, 'timer');
+export const timer = ownedStruct('bpf_timer', { opaque: array(u64, 2) }, 'timer');
 
 /** A field for deferred work in process context (since 6.10). */
 export type workQueue = Value<typeof workQueue>;
-export const workQueue = namedStruct('bpf_wq', { opaque: array(u64, 2) }, 'workQueue');
+export const workQueue = ownedStruct('bpf_wq', { opaque: array(u64, 2) }, 'workQueue');
 
 /** A dynptr: `const memory = local(dynptr)`; lies on the stack alone. */
 export type dynptr = Value<typeof dynptr>;

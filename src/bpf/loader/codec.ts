@@ -154,12 +154,16 @@ function bitFieldCodec({ name, type, bits }: Field & Required<Pick<Field, 'bits'
   };
 }
 
+/** Structs in a map's value whose bytes are the kernel's (btf_parse_fields, kernel/bpf/btf.c). */
+const KERNEL_OWNED: ReadonlySet<string> = new Set(['bpf_spin_lock', 'bpf_timer', 'bpf_wq']);
+
 function structCodec(struct: StructType): Codec<unknown> {
   const parts = struct.fields.map((field) => ({
     name: field.name,
     offset: field.offset,
     codec: field.bits === undefined ? codecOf(field.type) : bitFieldCodec({ ...field, bits: field.bits }),
   }));
+  const isPartial = struct.union || KERNEL_OWNED.has(struct.name);
   return {
     bytes: struct.bytes,
     read(view, at) {
@@ -175,7 +179,7 @@ function structCodec(struct: StructType): Codec<unknown> {
       new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset + at, struct.bytes).fill(0);
       for (const { name, offset, codec } of parts) {
         // Of a union's members, which lie over each other, those that are given count.
-        if (given[name] === undefined && struct.union) continue;
+        if (given[name] === undefined && isPartial) continue;
         writePart(codec, view, at + offset, given[name], `${struct.name}.${name}`);
       }
     },

@@ -97,7 +97,7 @@ test('what is wrong in another module is reported there', () => {
   };
   assert.deepEqual(refusalsOf(files), [
     'main.bpf.ts:3:19 ./gone.bpf.ts cannot be read: no such file: gone.bpf.ts',
-    'main.bpf.ts:2:1 other.bpf.ts exports no g',
+    'main.bpf.ts:2:13 other.bpf.ts exports no g',
     'other.bpf.ts:2:10 fractions are not supported in the kernel',
   ]);
 });

@@ -81,6 +81,13 @@ const statements: readonly (readonly [source: string, refusal: string])[] = [
     'const f = (z: u32) => z;',
     '3:11 a function within a function is not supported; declare it at the top of the module, or pass it to a helper directly',
   ],
+  ['const a = local(array(u8, 4)); a[0] = 1;', '3:32 a Reference to array(u8, 4) has no elements; write a.value[…]'],
+  [
+    'const [a, b] = [1, 2]; const c = a;',
+    '3:7 this form of destructuring is not supported; declare one name at a time',
+  ],
+  ['bpf_strncmp(local(array(u8, 4)), 4, 16);', '3:37 bpf_strncmp takes no more arguments; it takes text, constant'],
+  ['bpf_strncmp(local(array(u8, 4)), 4);', "3:34 the number 4 is no text; write it out: 'text'"],
   ['return 7;', '3:1 7 is no verdict of xdp programs; they return 0, 1, 2, 3, 4'],
 ];
 
@@ -98,6 +105,21 @@ test('what stands at the top of a module is declarations', () => {
     '4:1 a default export is not supported; give it a name: export const name = …',
     '5:1 a statement at the top of a module is not supported; a module holds declarations only',
     '6:16 node:fs does not run in the kernel; import from millrace/bpf or from another *.bpf.ts',
+  ]);
+});
+
+test('what a declaration lacks, and what is no type', () => {
+  const found = refusals(
+    [
+      'const A = struct({ n: number });',
+      'const B = struct({ n: string });',
+      'export const m = hash({ key: u32, value: u32 });',
+    ].join('\n'),
+  );
+  assert.deepEqual(found, [
+    '2:23 number is not declared; say how wide it is: u8, u16, u32, or i32',
+    '3:23 string is not declared; write array(u8, 16)',
+    '4:18 hash needs maxEntries; write maxEntries: 1024',
   ]);
 });
 

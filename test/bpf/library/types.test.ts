@@ -37,7 +37,9 @@ import {
   type xdp_md,
 } from '../../../src/bpf/library/index.ts';
 import * as drop from '../programs/sample-drop.bpf.ts';
+import type * as latency from '../programs/sample-latency.bpf.ts';
 import * as maps from '../programs/sample-maps.bpf.ts';
+import type * as services from '../programs/sample-services.bpf.ts';
 import * as sockets from '../programs/sample-sockets.bpf.ts';
 import * as tracing from '../programs/sample-tracing.bpf.ts';
 
@@ -80,6 +82,8 @@ test('keys and values are plain objects in user space', () => {
   holds<Same<ValueOf<typeof maps.tenants>['value'], bigint>>();
   holds<Same<ValueOf<typeof maps.ports>, number>>();
   holds<Same<ValueOf<typeof sockets.peers>, unknown>>();
+  holds<Same<ValueOf<typeof latency.started>, bigint>>();
+  holds<Same<ValueOf<typeof services.buckets>['lock'], { val?: number }>>();
   assert.equal(maps.flows.key.size, 12);
   assert.equal(maps.flows.value.size, 32);
 });

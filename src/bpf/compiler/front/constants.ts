@@ -162,6 +162,13 @@ function evaluateObject(node: ExpressionOf<'ObjectExpression'>, name: string, ev
   return { kind: 'enum', name, members };
 }
 
+/** TypeScript's own names of types are no layouts. */
+function adviceOnName(name: string): string {
+  if (name === 'number') return 'say how wide it is: u8, u16, u32, or i32';
+  if (name === 'bigint') return 'say which it is: u64 or i64';
+  return name === 'string' ? 'write array(u8, 16)' : 'import it, or declare it in this module';
+}
+
 /** The operand of an expression that is known now. `name`: of the const that it initialises, which names its type. */
 export function evaluateConstant(unit: Unit, module: Module, expression: Expression, name = ''): Operand {
   const node = bare(expression);
@@ -171,7 +178,7 @@ export function evaluateConstant(unit: Unit, module: Module, expression: Express
   switch (node.type) {
     case 'Identifier': {
       const operand = unit.valueOf(module, node.name, node);
-      return operand ?? refuse(node, `${node.name} is not declared`, 'import it, or declare it in this module');
+      return operand ?? refuse(node, `${node.name} is not declared`, adviceOnName(node.name));
     }
     case 'UnaryExpression':
       return evaluateUnary(node, evaluate);

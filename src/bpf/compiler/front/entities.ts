@@ -7,7 +7,8 @@
 import type { MapDefinition, ProgramDefinition } from '../../library/definitions.ts';
 import type { MapSpec } from '../../object/spec.ts';
 import type { Type } from '../../types.ts';
-import type { Declarator, File, FunctionNode, Statement, StatementNode } from './syntax.ts';
+import type { Located } from '../diagnostics.ts';
+import type { Declarator, File, FunctionNode, StatementNode } from './syntax.ts';
 import type { Operand } from './values.ts';
 
 /** A name at the top level of a module. */
@@ -16,13 +17,13 @@ export type Declaration =
   | { readonly kind: 'function'; readonly node: FunctionNode & { type: 'FunctionDeclaration' } }
   | { readonly kind: 'enum'; readonly node: StatementNode<'TSEnumDeclaration'> }
   /** `from` null: the library. `name` null: all of it (`import * as`). */
-  | { readonly kind: 'import'; readonly node: Statement; readonly from: Module | null; readonly name: string | null };
+  | { readonly kind: 'import'; readonly node: Located; readonly from: Module | null; readonly name: string | null };
 
 /** A type alias or an interface. */
 export type TypeDeclaration =
   | StatementNode<'TSTypeAliasDeclaration'>
   | StatementNode<'TSInterfaceDeclaration'>
-  | { readonly type: 'import'; readonly node: Statement; readonly from: Module | null; readonly name: string };
+  | { readonly type: 'import'; readonly node: Located; readonly from: Module | null; readonly name: string };
 
 /** One source file. */
 export interface Module {

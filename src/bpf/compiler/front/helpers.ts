@@ -258,7 +258,7 @@ function pass(passing: Passing, parameter: HelperParameter, argument: Expression
       return;
     case 'string': {
       const operand = frame.value(argument);
-      if (operand.kind !== 'string') refuse(argument, `${parameter.name} is a constant string`, 'write it out');
+      if (operand.kind !== 'string') refuse(argument, `${describe(operand)} is no text`, "write it out: 'text'");
       const place = globalPlace(frame, frame.unit.addString(operand.text));
       values.push(frame.addressOf(place));
       if (parameter.size) values.push(frame.builder.constant(bytesOf(place.type)));
@@ -359,6 +359,10 @@ export function callHelper(
   const { builder, unit } = frame;
   if (definition.gplOnly) unit.requireGpl(node, definition.name);
   const passing: Passing = { frame, node, definition, values: [], map, reserved: null, callback: null };
+  const taken = definition.parameters.length - (map === null ? 0 : definition.parameters.filter(isMap).length);
+  if (given.length > taken) {
+    refuse(given[taken], `${definition.name} takes no more arguments`, `it takes ${namesOf(definition, map)}`);
+  }
   let next = 0;
   for (const parameter of definition.parameters) {
     if (parameter.kind === 'map' && map !== null) {
@@ -370,8 +374,6 @@ export function callHelper(
     else if (parameter.kind === 'scalar' && parameter.optional === true) passing.values.push(builder.constant(0));
     else refuse(node, `${definition.name} needs ${parameter.name}`, `it takes ${namesOf(definition, map)}`);
   }
-  if (next < given.length)
-    refuse(given[next], `${definition.name} takes no more arguments`, `it takes ${namesOf(definition, map)}`);
   finishCallback(passing, { kind: 'null' });
   frame.at(node);
   const { id, name } = definition;
@@ -381,7 +383,9 @@ export function callHelper(
   return operand;
 }
 
+const isMap = (parameter: HelperParameter): boolean => parameter.kind === 'map';
+
 function namesOf(definition: HelperDefinition, map: MapOperand | null): string {
-  const names = definition.parameters.filter(({ kind }) => kind !== 'map' || map === null).map(({ name }) => name);
+  const names = definition.parameters.filter((one) => map === null || !isMap(one)).map(({ name }) => name);
   return names.length === 0 ? 'none' : names.join(', ');
 }

@@ -14,6 +14,8 @@ import type { Unit } from './unit.ts';
 import { describe } from './values.ts';
 
 const UINT_MAX = 0xffffffff;
+/** Maps whose size is not the program's to say: one value for each object, one entry for each CPU. */
+const UNSIZED = /^perf_event_array$|_storage$/;
 const OPTIONS = ['key', 'value', 'maxEntries', 'flags', 'pin', 'numaNode', 'values', 'hashes', 'address'];
 
 function keyOf(
@@ -110,6 +112,9 @@ export function declareMap(
   }
   const key = keyOf(definition, given.get('key'), call, evaluate);
   const value = heldBy(definition, given.get('value'), call, evaluate);
+  if (!given.has('maxEntries') && !UNSIZED.test(definition.type)) {
+    refuse(call, `${definition.name} needs maxEntries`, 'write maxEntries: 1024');
+  }
   const number = (option: string, fallback: number): number => {
     const node = given.get(option);
     return node === undefined ? fallback : numberOf(node, evaluate, 0, UINT_MAX);

@@ -96,6 +96,7 @@ function element(frame: Frame, node: AnyMember, pointer: Pointer): Operand {
   const { builder } = frame;
   const { type } = pointer;
   if (type.kind !== 'array') refuse(node, `${describe(pointer)} has no elements`, 'only arrays are indexed');
+  if (pointer.boxed) refuse(node, `${describe(pointer)} has no elements`, `write ${textOf(node.object)}.value[…]`);
   frame.present(node.object, pointer);
   const index = frame.scalar(node.property as Expression);
   const size = bytesOf(type.element);

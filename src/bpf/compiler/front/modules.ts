@@ -77,14 +77,14 @@ function declareImport(
       refuse(specifier, 'default imports are not supported', `import it by its name: import { ${name} } from …`);
     }
     if (specifier.type === 'ImportNamespaceSpecifier') {
-      declareName(module, name, { kind: 'import', node, from, name: null });
+      declareName(module, name, { kind: 'import', node: specifier, from, name: null });
       continue;
     }
     const { imported } = specifier;
     const exported = imported.type === 'Identifier' ? imported.name : imported.value;
-    module.types.set(name, { type: 'import', node, from, name: exported });
+    module.types.set(name, { type: 'import', node: specifier, from, name: exported });
     if (node.importKind === 'type' || specifier.importKind === 'type') continue;
-    declareName(module, name, { kind: 'import', node, from, name: exported });
+    declareName(module, name, { kind: 'import', node: specifier, from, name: exported });
   }
 }
 

@@ -87,8 +87,7 @@ function declareVariable(
 /** `const { source, port } = flow`. */
 function destructure(frame: Frame, node: Declarator, operand: Operand | null): void {
   const { id } = node;
-  if (id.type !== 'ObjectPattern')
-    refuse(id, 'this form of destructuring is not supported', 'declare one name at a time');
+  if (id.type !== 'ObjectPattern') return;
   if (operand?.kind !== 'pointer' || operand.type.kind !== 'struct' || operand.boxed) {
     refuse(node, 'only a struct has fields to take out', 'declare one name at a time');
   }
@@ -109,6 +108,9 @@ function destructure(frame: Frame, node: Declarator, operand: Operand | null): v
 
 function declareOne(frame: Frame, node: Declarator, isConstant: boolean): void {
   const { id } = node;
+  if (id.type === 'ArrayPattern') {
+    refuse(id, 'this form of destructuring is not supported', 'declare one name at a time');
+  }
   if (id.type !== 'Identifier') {
     const operand = initialValue(frame, node, null);
     destructure(frame, node, operand);
@@ -150,6 +152,9 @@ function breakNames(frame: Frame, node: Declarator): void {
     for (const property of id.properties) {
       if (property.type === 'ObjectProperty' && property.value.type === 'Identifier') names.push(property.value.name);
     }
+  }
+  if (id.type === 'ArrayPattern') {
+    for (const element of id.elements) if (element?.type === 'Identifier') names.push(element.name);
   }
   for (const name of names) {
     const binding: Binding = { name, operand: BROKEN, variable: null };

@@ -22,12 +22,12 @@ export const bpf_l3_csum_replace: (context: AnyBuffer, offset: u32, from: Flags,
   );
 
 /** The same for TCP and UDP. In `flags` the size, BPF_F_PSEUDO_HDR (the value is an address), BPF_F_MARK_MANGLED_0, BPF_F_MARK_ENFORCE. */
-export const bpf_l4_csum_replace: (context: AnyBuffer, offset: u32, from: Flags, to: Flags, flags: Flags) => i32 =
+export const bpf_l4_csum_replace: (context: AnyBuffer, offset: u32, from: Flags, to: Flags, flags?: Flags) => i32 =
   helper(
     11,
     'bpf_l4_csum_replace',
     '4.1',
-    [take.context, take.u32('offset'), take.u64('from'), take.u64('to'), take.u64('flags')],
+    [take.context, take.u32('offset'), take.u64('from'), take.u64('to'), take.flags],
     give.i32,
     MOVES,
   );

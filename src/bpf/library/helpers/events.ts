@@ -44,11 +44,11 @@ export const bpf_xdp_output: (packet: Kernel<'xdp_buff'>, map: Events, flags: Fl
 );
 
 /** A perf counter's value; errors look like large values, so the next is better. */
-export const bpf_perf_event_read: (map: Events, flags: Flags) => u64 = helper(
+export const bpf_perf_event_read: (map: Events, flags?: Flags) => u64 = helper(
   22,
   'bpf_perf_event_read',
   '4.3',
-  [take.map('perf_event_array'), take.u64('flags')],
+  [take.map('perf_event_array'), take.flags],
   give.u64,
   GPL,
 );
@@ -74,43 +74,37 @@ export const bpf_perf_prog_read_value: (context: bpf_perf_event_data, into: bpf_
 );
 
 /** Stores the current stack in a stackTrace map and gives its number, or a negative errno. */
-export const bpf_get_stackid: (context: object, map: BpfMap<'stack_trace'>, flags: Flags) => i32 = helper(
+export const bpf_get_stackid: (context: object, map: BpfMap<'stack_trace'>, flags?: Flags) => i32 = helper(
   27,
   'bpf_get_stackid',
   '4.6',
-  [take.context, take.map('stack_trace'), take.u64('flags')],
+  [take.context, take.map('stack_trace'), take.flags],
   give.i32,
   GPL,
 );
 
 /** Copies the current stack's addresses. Gives their bytes. `flags`: frames to skip, BPF_F_USER_STACK, BPF_F_USER_BUILD_ID. */
-export const bpf_get_stack: (context: object, into: object, flags: Flags) => i32 = helper(
+export const bpf_get_stack: (context: object, into: object, flags?: Flags) => i32 = helper(
   67,
   'bpf_get_stack',
   '4.18',
-  [take.context, take.room('into'), take.u64('flags')],
+  [take.context, take.room('into'), take.flags],
   give.i32,
   GPL,
 );
 
 /** The same for another task. */
-export const bpf_get_task_stack: (task: Kernel<'task_struct'>, into: object, flags: Flags) => i32 = helper(
+export const bpf_get_task_stack: (task: Kernel<'task_struct'>, into: object, flags?: Flags) => i32 = helper(
   141,
   'bpf_get_task_stack',
   '5.9',
-  [take.pointer('task', 'task_struct'), take.room('into'), take.u64('flags')],
+  [take.pointer('task', 'task_struct'), take.room('into'), take.flags],
   give.i32,
 );
 
 /** Copies the sample's branch records; with BPF_F_GET_BRANCH_RECORDS_SIZE only asks how many bytes they take. */
-export const bpf_read_branch_records: (context: bpf_perf_event_data, into: object | null, flags: Flags) => i32 = helper(
-  119,
-  'bpf_read_branch_records',
-  '5.7',
-  [take.context, take.maybeMemory('into'), take.u64('flags')],
-  give.i32,
-  GPL,
-);
+export const bpf_read_branch_records: (context: bpf_perf_event_data, into: object | null, flags?: Flags) => i32 =
+  helper(119, 'bpf_read_branch_records', '5.7', [take.context, take.maybeMemory('into'), take.flags], give.i32, GPL);
 
 /** Copies the processor's last branches. Gives their bytes. */
 export const bpf_get_branch_snapshot: (into: object, flags?: Flags) => i32 = helper(

@@ -21,11 +21,11 @@ export const bpf_redirect: (ifindex: u32, flags?: Flags) => i32 = helper(
 );
 
 /** Sends the packet to what a map has at the key. Gives XDP_REDIRECT, or the low bits of `flags` where nothing is there. */
-export const bpf_redirect_map: (map: BpfMap<string, Layout<u32>>, key: Flags, flags: Flags) => i32 = helper(
+export const bpf_redirect_map: (map: BpfMap<string, Layout<u32>>, key: Flags, flags?: Flags) => i32 = helper(
   51,
   'bpf_redirect_map',
   '4.14',
-  [take.map('devmap', 'devmap_hash', 'cpumap', 'xskmap'), take.u64('key'), take.u64('flags')],
+  [take.map('devmap', 'devmap_hash', 'cpumap', 'xskmap'), take.u64('key'), take.flags],
   give.i32,
 );
 
@@ -58,8 +58,8 @@ export const bpf_clone_redirect: (context: AnyBuffer, ifindex: u32, flags?: Flag
 );
 
 /** Asks the routing and neighbour tables where a packet goes. Gives BPF_FIB_LKUP_RET_*, and fills in what it found. */
-export const bpf_fib_lookup: (context: AnyBuffer | xdp_md, question: bpf_fib_lookup_struct, flags: Flags) => i32 =
-  helper(69, 'bpf_fib_lookup', '4.18', [take.context, take.memory('question'), take.u32('flags')], give.i32, GPL);
+export const bpf_fib_lookup: (context: AnyBuffer | xdp_md, question: bpf_fib_lookup_struct, flags?: Flags) => i32 =
+  helper(69, 'bpf_fib_lookup', '4.18', [take.context, take.memory('question'), take.flags], give.i32, GPL);
 
 /** Tells whether the packet and `change` bytes more fit an interface (0: its own). `length`: bytes to check or 0; then the MTU. */
 export const bpf_check_mtu: (

@@ -42,7 +42,7 @@ export const bpf_timer_init: (timer: timer, map: BpfMap, flags: Flags) => i32 = 
 );
 
 /** Says what a timer shall call. Annotate what its map holds: `(map, key: Reference<u32>, value: Value<typeof Entry>) => …`. */
-export const bpf_timer_set_callback: <K, V>(timer: timer, callback: (map: BpfMap, key: K, value: V) => number) => i32 =
+export const bpf_timer_set_callback: <M, K, V>(timer: timer, callback: (map: M, key: K, value: V) => number) => i32 =
   helper(
     170,
     'bpf_timer_set_callback',
@@ -86,12 +86,12 @@ export const bpf_sk_storage_get: <V extends Layout>(
   map: Storage<V>,
   socket: bpf_sock | Kernel<'sock'>,
   value: Value<V> | null,
-  flags: Flags,
+  flags?: Flags,
 ) => Stored<V> | null = helper(
   107,
   'bpf_sk_storage_get',
   '5.2',
-  [take.map('sk_storage'), take.pointer('socket'), take.maybeValue, take.u64('flags')],
+  [take.map('sk_storage'), take.pointer('socket'), take.maybeValue, take.flags],
   give.value,
 );
 
@@ -109,12 +109,12 @@ export const bpf_inode_storage_get: <V extends Layout>(
   map: Storage<V>,
   inode: Kernel<'inode'>,
   value: Value<V> | null,
-  flags: Flags,
+  flags?: Flags,
 ) => Stored<V> | null = helper(
   145,
   'bpf_inode_storage_get',
   '5.10',
-  [take.map('inode_storage'), take.pointer('inode', 'inode'), take.maybeValue, take.u64('flags')],
+  [take.map('inode_storage'), take.pointer('inode', 'inode'), take.maybeValue, take.flags],
   give.value,
 );
 
@@ -132,12 +132,12 @@ export const bpf_task_storage_get: <V extends Layout>(
   map: Storage<V>,
   task: Kernel<'task_struct'>,
   value: Value<V> | null,
-  flags: Flags,
+  flags?: Flags,
 ) => Stored<V> | null = helper(
   156,
   'bpf_task_storage_get',
   '5.11',
-  [take.map('task_storage'), take.pointer('task', 'task_struct'), take.maybeValue, take.u64('flags')],
+  [take.map('task_storage'), take.pointer('task', 'task_struct'), take.maybeValue, take.flags],
   give.value,
 );
 
@@ -155,12 +155,12 @@ export const bpf_cgrp_storage_get: <V extends Layout>(
   map: Storage<V>,
   cgroup: Kernel<'cgroup'>,
   value: Value<V> | null,
-  flags: Flags,
+  flags?: Flags,
 ) => Stored<V> | null = helper(
   210,
   'bpf_cgrp_storage_get',
   '6.2',
-  [take.map('cgrp_storage'), take.pointer('cgroup', 'cgroup'), take.maybeValue, take.u64('flags')],
+  [take.map('cgrp_storage'), take.pointer('cgroup', 'cgroup'), take.maybeValue, take.flags],
   give.value,
 );
 
@@ -174,10 +174,10 @@ export const bpf_cgrp_storage_delete: (map: Storage<Layout>, cgroup: Kernel<'cgr
 );
 
 /** The value of the cgroup to which the program is attached. Never null. */
-export const bpf_get_local_storage: <V extends Layout>(map: Storage<V>, flags: Flags) => Stored<V> = helper(
+export const bpf_get_local_storage: <V extends Layout>(map: Storage<V>, flags?: Flags) => Stored<V> = helper(
   81,
   'bpf_get_local_storage',
   '4.19',
-  [take.map('cgroup_storage', 'percpu_cgroup_storage'), take.u64('flags')],
+  [take.map('cgroup_storage', 'percpu_cgroup_storage'), take.flags],
   give.ownValue,
 );

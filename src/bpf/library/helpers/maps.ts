@@ -136,11 +136,11 @@ export const bpf_ringbuf_discard: (record: object, flags?: Flags) => void = help
 );
 
 /** How full a ring buffer is: BPF_RB_AVAIL_DATA and kin. A moment later it may be another. */
-export const bpf_ringbuf_query: (map: Ring, flags: Flags) => u64 = helper(
+export const bpf_ringbuf_query: (map: Ring, flags?: Flags) => u64 = helper(
   134,
   'bpf_ringbuf_query',
   '5.8',
-  [take.map('ringbuf'), take.u64('flags')],
+  [take.map('ringbuf'), take.flags],
   give.u64,
 );
 

@@ -15,11 +15,11 @@ type Sockets<K> = BpfMap<'sockhash', K>;
 type SocketsByIndex = BpfMap<'sockmap'>;
 
 /** Puts the socket of the context into a socketMap. */
-export const bpf_sock_map_update: (context: bpf_sock_ops, map: SocketsByIndex, key: u32, flags: Flags) => i32 = helper(
+export const bpf_sock_map_update: (context: bpf_sock_ops, map: SocketsByIndex, key: u32, flags?: Flags) => i32 = helper(
   53,
   'bpf_sock_map_update',
   '4.14',
-  [take.context, take.map('sockmap'), take.key, take.u64('flags')],
+  [take.context, take.map('sockmap'), take.key, take.flags],
   give.i32,
 );
 
@@ -28,21 +28,21 @@ export const bpf_sock_hash_update: <K extends Layout>(
   context: bpf_sock_ops,
   map: Sockets<K>,
   key: Value<K>,
-  flags: Flags,
+  flags?: Flags,
 ) => i32 = helper(
   70,
   'bpf_sock_hash_update',
   '4.18',
-  [take.context, take.map('sockhash'), take.key, take.u64('flags')],
+  [take.context, take.map('sockhash'), take.key, take.flags],
   give.i32,
 );
 
 /** Hands the data to a socket of a socketMap: to its egress, or its ingress with BPF_F_INGRESS. */
-export const bpf_sk_redirect_map: (context: AnyBuffer, map: SocketsByIndex, key: u32, flags: Flags) => i32 = helper(
+export const bpf_sk_redirect_map: (context: AnyBuffer, map: SocketsByIndex, key: u32, flags?: Flags) => i32 = helper(
   52,
   'bpf_sk_redirect_map',
   '4.14',
-  [take.context, take.map('sockmap'), take.u32('key'), take.u64('flags')],
+  [take.context, take.map('sockmap'), take.u32('key'), take.flags],
   give.i32,
 );
 
@@ -51,21 +51,21 @@ export const bpf_sk_redirect_hash: <K extends Layout>(
   context: AnyBuffer,
   map: Sockets<K>,
   key: Value<K>,
-  flags: Flags,
+  flags?: Flags,
 ) => i32 = helper(
   72,
   'bpf_sk_redirect_hash',
   '4.18',
-  [take.context, take.map('sockhash'), take.key, take.u64('flags')],
+  [take.context, take.map('sockhash'), take.key, take.flags],
   give.i32,
 );
 
 /** Hands the message to a socket of a socketMap: to its egress, or its ingress with BPF_F_INGRESS. */
-export const bpf_msg_redirect_map: (context: sk_msg_md, map: SocketsByIndex, key: u32, flags: Flags) => i32 = helper(
+export const bpf_msg_redirect_map: (context: sk_msg_md, map: SocketsByIndex, key: u32, flags?: Flags) => i32 = helper(
   60,
   'bpf_msg_redirect_map',
   '4.17',
-  [take.context, take.map('sockmap'), take.u32('key'), take.u64('flags')],
+  [take.context, take.map('sockmap'), take.u32('key'), take.flags],
   give.i32,
 );
 
@@ -74,12 +74,12 @@ export const bpf_msg_redirect_hash: <K extends Layout>(
   context: sk_msg_md,
   map: Sockets<K>,
   key: Value<K>,
-  flags: Flags,
+  flags?: Flags,
 ) => i32 = helper(
   71,
   'bpf_msg_redirect_hash',
   '4.18',
-  [take.context, take.map('sockhash'), take.key, take.u64('flags')],
+  [take.context, take.map('sockhash'), take.key, take.flags],
   give.i32,
 );
 
@@ -136,12 +136,12 @@ export const bpf_sk_select_reuseport: <K extends Layout>(
   context: sk_reuseport_md,
   map: BpfMap<string, K>,
   key: Value<K>,
-  flags: Flags,
+  flags?: Flags,
 ) => i32 = helper(
   82,
   'bpf_sk_select_reuseport',
   '4.19',
-  [take.context, take.map('reuseport_sockarray', 'sockmap', 'sockhash'), take.key, take.u64('flags')],
+  [take.context, take.map('reuseport_sockarray', 'sockmap', 'sockhash'), take.key, take.flags],
   give.i32,
 );
 

@@ -79,13 +79,8 @@ export const bpf_get_listener_sock: (socket: bpf_sock) => bpf_sock | null = help
 );
 
 /** Lets this socket take the packet (tc ingress), or answers a look-up with it (sk_lookup; null takes the choice back). */
-export const bpf_sk_assign: (context: AnyBuffer | bpf_sk_lookup, socket: bpf_sock | null, flags: Flags) => i32 = helper(
-  124,
-  'bpf_sk_assign',
-  '5.7',
-  [take.context, take.maybePointer('socket'), take.u64('flags')],
-  give.i32,
-);
+export const bpf_sk_assign: (context: AnyBuffer | bpf_sk_lookup, socket: bpf_sock | null, flags?: Flags) => i32 =
+  helper(124, 'bpf_sk_assign', '5.7', [take.context, take.maybePointer('socket'), take.flags], give.i32);
 
 /** A number that belongs to the socket for as long as it lives; 0 where there is none. */
 export const bpf_get_socket_cookie: (of: object) => u64 = helper(

@@ -17,11 +17,11 @@ export const bpf_d_path: (path: Kernel<'path'> | object, into: object) => i32 = 
 );
 
 /** Sets options of a program that is about to run: BPF_F_BPRM_SECUREEXEC. */
-export const bpf_bprm_opts_set: (program: Kernel<'linux_binprm'>, flags: Flags) => i32 = helper(
+export const bpf_bprm_opts_set: (program: Kernel<'linux_binprm'>, flags?: Flags) => i32 = helper(
   159,
   'bpf_bprm_opts_set',
   '5.11',
-  [take.pointer('program', 'linux_binprm'), take.u64('flags')],
+  [take.pointer('program', 'linux_binprm'), take.flags],
   give.i32,
 );
 

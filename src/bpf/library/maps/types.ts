@@ -90,7 +90,7 @@ export interface PerfEventArrayMap<V = unknown> extends BpfMap<'perf_event_array
   /** The same with an xdp_buff. */
   outputXdp(packet: Kernel<'xdp_buff'>, flags: Flags, data: object): i32;
   /** The counter's value, or a negative errno. */
-  read(flags: Flags): u64;
+  read(flags?: Flags): u64;
   /** The counter with the times that it was enabled and running. */
   readValue(flags: Flags, into: bpf_perf_event_value): i32;
 }
@@ -103,7 +103,7 @@ export interface RingBufferMap<V = unknown> extends BpfMap<'ringbuf', null, V> {
   submit(record: object, flags?: Flags): void;
   discard(record: object, flags?: Flags): void;
   /** BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE, BPF_RB_CONS_POS or BPF_RB_PROD_POS. */
-  query(flags: Flags): u64;
+  query(flags?: Flags): u64;
 }
 
 /** Records from user space. */
@@ -124,7 +124,7 @@ export interface MapOfMaps<T extends string, K extends Layout, V extends BpfMap>
 
 interface Redirect {
   /** Sends the packet there when the program returns what this gives: XDP_REDIRECT, or the low bits of `flags` where nothing is there. */
-  redirect(key: u32, flags: Flags): i32;
+  redirect(key: u32, flags?: Flags): i32;
 }
 
 /** Network devices. With BPF_F_BROADCAST `redirect` sends to all of them. */
@@ -148,19 +148,19 @@ export interface SocketsMap<K extends Layout, T extends string> extends BpfMap<T
   /** Puts a socket that `lookup` or a context gave. */
   update(key: Value<K>, socket: bpf_sock, flags?: Flags): i32;
   /** Puts the socket of a sockops program's context. */
-  add(context: bpf_sock_ops, key: Value<K>, flags: Flags): i32;
+  add(context: bpf_sock_ops, key: Value<K>, flags?: Flags): i32;
   /** In sk_skb programs: to that socket's egress, or its ingress with BPF_F_INGRESS. Gives SK_PASS or SK_DROP. */
-  redirect(context: AnyBuffer, key: Value<K>, flags: Flags): i32;
+  redirect(context: AnyBuffer, key: Value<K>, flags?: Flags): i32;
   /** The same in sk_msg programs. */
-  redirectMessage(context: sk_msg_md, key: Value<K>, flags: Flags): i32;
+  redirectMessage(context: sk_msg_md, key: Value<K>, flags?: Flags): i32;
   /** In sk_reuseport programs: this socket takes the packet. */
-  select(context: sk_reuseport_md, key: Value<K>, flags: Flags): i32;
+  select(context: sk_reuseport_md, key: Value<K>, flags?: Flags): i32;
 }
 
 /** Sockets of a reuseport group. */
 export interface ReuseportSocketArrayMap extends BpfMap<'reuseport_sockarray', Layout<u32>, Layout> {
   /** This socket takes the packet. 0, or -ENOENT where none is there. */
-  select(context: sk_reuseport_md, key: u32, flags: Flags): i32;
+  select(context: sk_reuseport_md, key: u32, flags?: Flags): i32;
 }
 
 /** First in first out (`queue`) or last in first out (`stack`). */
@@ -183,13 +183,13 @@ export interface BloomFilterMap<V extends Layout> extends BpfMap<'bloom_filter',
 /** A value beside each object of the kernel's; it goes when the object goes. */
 export interface StorageMap<T extends string, O, V extends Layout> extends BpfMap<T, Layout<u32>, V> {
   /** The object's value; made from `value` (or zeros, for null) where it is missing and `flags` has BPF_LOCAL_STORAGE_GET_F_CREATE. */
-  get(object: O, value: Value<V> | null, flags: Flags): Stored<V> | null;
+  get(object: O, value: Value<V> | null, flags?: Flags): Stored<V> | null;
   delete(object: O): i32;
 }
 
 /** A value for each cgroup to which the program is attached. */
 export interface CgroupLocalStorageMap<T extends string, K extends Layout, V extends Layout> extends BpfMap<T, K, V> {
-  get(flags: Flags): Stored<V>;
+  get(flags?: Flags): Stored<V>;
 }
 
 export interface CgroupArrayMap extends BpfMap<'cgroup_array', Layout<u32>, Layout<u32>> {
@@ -201,7 +201,7 @@ export interface CgroupArrayMap extends BpfMap<'cgroup_array', Layout<u32>, Layo
 
 export interface StackTraceMap<V extends Layout> extends BpfMap<'stack_trace', Layout<u32>, V> {
   /** Stores the current stack and gives its number, or a negative errno. `flags`: frames to skip, BPF_F_USER_STACK, BPF_F_REUSE_STACKID. */
-  get(context: object, flags: Flags): i32;
+  get(context: object, flags?: Flags): i32;
 }
 
 /**
