@@ -59,7 +59,11 @@ export class Memory {
       address = step.from;
       offset = next;
     }
-    return { base: this.#use(address), offset };
+    if (offset >= OFFSET_MIN && offset <= OFFSET_MAX) return { base: this.#use(address), offset };
+    // An instruction has 16 bits for it: what is beyond them goes into the address.
+    const base = this.#code.fresh(address.name);
+    this.#code.aluImmediate(64, abi.BPF_ADD, base, this.#use(address), offset);
+    return { base, offset: 0 };
   }
 
   /** Whether a signed load is made without its sign extension, which nobody reads. */

@@ -113,6 +113,8 @@ class Hoisting {
         // What a check in the loop bounds must be computed after it, and pointers' arithmetic after that.
         return operation.space === 'scalar' && !this.#knowledge.isWatched(operation);
       case 'dataAddress':
+      // Nothing about it is checked: any address of an arena may be followed.
+      case 'addressCast':
         return true;
       case 'load':
         return this.#mayHoistLoad(loop, block, operation, written);

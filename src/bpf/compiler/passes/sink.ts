@@ -39,6 +39,7 @@ function maySink(operation: Operation): boolean {
       return !operation.volatile && operation.relocation === null && operation.address.space !== 'context';
     case 'binary':
     case 'unary':
+    case 'addressCast':
     case 'compare': {
       // What a call gives or a function gets is copied out of its register anyway, and the copy may compute.
       if (operandsOf(operation).some(({ kind }) => kind === 'parameter' || kind === 'call')) return false;
