@@ -21,7 +21,15 @@ export type Plain<T> = T extends Elements<infer E> ? PlainElements<E> : T extend
 type PlainElements<E> = Plain<E>[];
 type PlainFields<T> = { [N in keyof T]: Plain<T[N]> };
 
-type PlainOf<L> = L extends Layout ? Plain<Value<L>> : L extends BpfMap ? MapType<L> : undefined;
+/** A pointer is a number to user space, an address. */
+type PlainOf<L> =
+  L extends Layout<unknown, PointerType>
+    ? bigint
+    : L extends Layout
+      ? Plain<Value<L>>
+      : L extends BpfMap
+        ? MapType<L>
+        : undefined;
 
 /** The key of a map as user space has it; `undefined` for maps without keys (queues, ring buffers). */
 export type KeyOf<T> = T extends { readonly key: infer K } ? PlainOf<K> : undefined;
@@ -64,9 +72,9 @@ export interface GlobalType<T = unknown, ReadOnly = boolean> {
   readonly readOnly: ReadOnly;
 }
 
-/** A module's globals by name. A pointer is a number to user space, an address. */
+/** A module's globals by name. */
 export type GlobalsOf<M> = {
   readonly [N in NamesOf<M, AnyGlobal>]: M[N] extends { readonly layout: infer L; readonly readOnly: infer R }
-    ? GlobalType<L extends Layout<unknown, PointerType> ? bigint : Plain<Value<L>>, R>
+    ? GlobalType<PlainOf<L>, R>
     : never;
 };

@@ -69,7 +69,9 @@ function memoryOf(frame: Frame, argument: Expression, type: Type, writes: boolea
   }
   const operand = frame.expression(node, type);
   const whole = operand.kind === 'place' && !isScalarType(operand.type) ? load(frame, node, operand) : operand;
-  if (whole.kind === 'pointer') {
+  // Where pointers are kept, what is passed is the pointer itself, or memory that holds one.
+  const isMemory = whole.kind === 'pointer' && (type.kind !== 'pointer' || whole.type.kind === 'pointer');
+  if (isMemory) {
     const isSame = bytesOf(whole.type) === bytesOf(type) && whole.type.kind === type.kind;
     if (!isSame) refuse(node, `${describe(whole)} is passed where ${nameOfType(type)} is wanted`);
     return frame.addressOf(reachable(frame, node, whole, writes));
