@@ -16,6 +16,8 @@ import { describe } from './values.ts';
 const UINT_MAX = 0xffffffff;
 /** Maps whose size is not the program's to say: one value for each object, one entry for each CPU. */
 const UNSIZED = /^perf_event_array$|_storage$/;
+/** An arena lies below here, as all of user space does on x86-64 and arm64 with 4 levels of pages. */
+const ADDRESS_MAX = 2 ** 47;
 const OPTIONS = ['key', 'value', 'maxEntries', 'flags', 'pin', 'numaNode', 'values', 'hashes', 'address'];
 
 function keyOf(
@@ -115,9 +117,9 @@ export function declareMap(
   if (!given.has('maxEntries') && !UNSIZED.test(definition.type)) {
     refuse(call, `${definition.name} needs maxEntries`, 'write maxEntries: 1024');
   }
-  const number = (option: string, fallback: number): number => {
+  const number = (option: string, fallback: number, most = UINT_MAX): number => {
     const node = given.get(option);
-    return node === undefined ? fallback : numberOf(node, evaluate, 0, UINT_MAX);
+    return node === undefined ? fallback : numberOf(node, evaluate, 0, most);
   };
   const pin = given.get('pin');
   const pinning = pin === undefined ? null : evaluate(pin);
@@ -140,7 +142,7 @@ export function declareMap(
     ...(value.inner === null ? {} : { inner: value.inner.spec }),
     ...(values === undefined ? {} : { values: namesOf(values) }),
     pinByName: pinning !== null,
-    extra: BigInt(number(definition.type === 'arena' ? 'address' : 'hashes', 0)),
+    extra: BigInt(definition.type === 'arena' ? number('address', 0, ADDRESS_MAX) : number('hashes', 0)),
     ...(numaNode === undefined ? {} : { numaNode: numberOf(numaNode, evaluate, 0, UINT_MAX) }),
   };
   if (unit.maps.some((other) => other.name === name)) {

@@ -56,7 +56,7 @@ export const stackTrace = constructorOf<<V extends Layout>(options: of.Valued<V>
 );
 
 /** Memory that programs and user space share, at one address for both (`address`, or where the kernel likes). `maxEntries`: pages. One in an object. */
-export const arena = constructorOf<(options: of.Sized & { readonly address?: number }) => of.ArenaMap>(
+export const arena = constructorOf<(options: of.Sized & { readonly address?: number | bigint }) => of.ArenaMap>(
   'arena',
   'arena',
   '6.9',
