@@ -12,14 +12,17 @@ import { CompileErrors } from './diagnostics.ts';
 import { type FrontResult, lowerModule } from './front/index.ts';
 import type { IrModule } from './ir.ts';
 import { objectOf } from './object-of.ts';
-import { optimise } from './passes/index.ts';
+import { joinReads, optimise } from './passes/index.ts';
 import { printFunction } from './print.ts';
 
 export { CompileErrors, type Diagnostic } from './diagnostics.ts';
 
 /** How to compile. */
 export interface CompileOptions {
-  /** Off, the code says what the source says, step by step: for finding out which part of the compiler is at fault. On unless told. */
+  /**
+   * Off, the code says what the source says, step by step, but for values that are read twice, as the verifier wants it: for finding out
+   * which part of the compiler is at fault. On unless told.
+   */
   readonly optimise?: boolean;
   /** Sees between the compiler's parts that what they hand on is well formed, for the compiler's own tests. Off unless told. */
   readonly check?: boolean;
@@ -31,7 +34,8 @@ function complete(front: FrontResult, options: CompileOptions): ObjectSpec {
   const { optimise: isOptimised = true, check = false, cpu } = options;
   if (check) expectWellFormed(front.module, 'the front end');
   if (isOptimised) optimise(front.module);
-  if (check && isOptimised) expectWellFormed(front.module, 'the optimiser');
+  else joinReads(front.module);
+  if (check) expectWellFormed(front.module, 'the optimiser');
   try {
     return objectOf(front, generate(front.module, { cpu }));
   } catch (error) {

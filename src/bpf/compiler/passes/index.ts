@@ -1,6 +1,6 @@
 /**
  * Room `bpf`: the optimiser: which passes run over a function, in which order. Each pass is a file of its own and leaves a whole
- * function behind; leaving all of them out gives a slower program that does the same.
+ * function behind; leaving all of them out gives a slower program that does the same, which the verifier may not understand.
  *
  * A newcomer would get wrong: the verifier is a reader of the result, too. What a pass may not do is written at the passes: no
  * check on another value than the one used, no other shape of pointer arithmetic, no other access to a context.
@@ -81,6 +81,14 @@ function optimiseFunction(irFunction: IrFunction, observe: Observer): void {
   }
   last.forEach(run);
   removeUnusedSlots(editor);
+}
+
+/**
+ * The one thing that code wants which shall not be optimised otherwise: what is read or computed twice becomes one value. The verifier knows
+ * of a value what was asked of it, and nothing of what lies in memory: `if (a.i < 4) list[a.i]` is safe to it only where both are one load.
+ */
+export function joinReads(module: IrModule): void {
+  for (const irFunction of module.functions) joinValues(new Editor(irFunction));
 }
 
 /** Makes the functions of a module smaller and faster, in place. */
