@@ -23,7 +23,7 @@ import type { LoadedSection } from './globals.ts';
 import { hookTypeId, needsHookType, resolveSymbol } from './kernel-symbols.ts';
 import { type AttachTarget, attach } from './links/attach.ts';
 import type { Attachment } from './links/link.ts';
-import type { UsdtSites } from './links/usdt.ts';
+import { type UsdtSites, usdtAttachType } from './links/usdt.ts';
 import { type LogLevel, loadProgramDescriptor, Program, type ProgramSpec } from './program.ts';
 import { sourceOf } from './program-source.ts';
 import { structOpsMember } from './struct-ops.ts';
@@ -160,8 +160,9 @@ function relocated(program: LinkedProgram, { object, kernelTypes }: ProgramConte
 }
 
 /** Loads one program with the functions that it calls. @throws VerifierError, KernelError, MissingSymbolError */
-export function loadObjectProgram(name: string, kind: ProgramKind, context: ProgramContext): ObjectProgram {
+export function loadObjectProgram(name: string, declared: ProgramKind, context: ProgramContext): ObjectProgram {
   const { object, btf, logLevel } = context;
+  const kind = { ...declared, attachType: usdtAttachType(declared) };
   if (!(kind.type in PROGRAM_TYPES)) {
     throw new TypeError(`program ${name} is of type ${kind.type}, which is not one of the kernel's`);
   }

@@ -2,13 +2,17 @@
  * Programs at USDT probes: their arguments as parameters and by number, how many there are, and what was said when they were attached.
  */
 import {
+  array,
   bpf_get_attach_cookie,
+  bpf_probe_read_user_str,
+  global,
   i16,
   i32,
   i64,
   local,
   ringBuffer,
   struct,
+  u8,
   u32,
   u64,
   usdt,
@@ -40,11 +44,15 @@ export const onChosen = usdt('', (_registers, first: i32, second: i64, third: i1
   choices.output(local(Choice, { first, second, third, shared, constant }));
 });
 
+/** What {@link onMany} has added up. */
+export const total = global(u64);
+
 /** One after the other, by a number that is not known when compiling; and one beyond the last. */
 export const onMany = usdt('', (registers) => {
   let sum: u64 = 0n;
   for (let index: u32 = 0; index < 12; index += 1) sum = sum * 2n + usdtArgument(registers, index);
   const count = usdtArgumentCount(registers);
+  total.value += sum;
   hits.output(local(Hit, { count, value: sum, cookie: usdtArgument(registers, count) }));
 });
 
@@ -62,5 +70,19 @@ export const onAny = usdt('', (registers) => {
   hits.output(local(Hit, { cookie: bpf_get_attach_cookie(registers) }));
 });
 
-const Audit = struct({ length: u32 });
-export const audits = ringBuffer({ value: Audit, maxEntries: 65_536 });
+export const Module = struct({ found: i32, name: array(u8, 32) });
+export const modules = ringBuffer({ value: Module, maxEntries: 1 << 20 });
+
+/** CPython's probe where an import ends: the module's name, and whether it was found. */
+export const onImport = usdt(
+  '/usr/bin/python3:python:import__find__load__done',
+  (_registers, name: u64, found: i32) => {
+    const module = local(Module, { found });
+    if (bpf_probe_read_user_str(module.name, name) > 0) modules.output(module);
+  },
+);
+
+/** CPython's probe where the collector begins, with the generation. */
+export const onCollect = usdt('/usr/bin/python3:python:gc__start', (_registers, generation: i32) => {
+  hits.output(local(Hit, { place: generation }));
+});

@@ -18,6 +18,7 @@ import { cString, stable } from '../bpf.ts';
 import type { Holder } from '../codec.ts';
 import { Executable, findExecutable, ProbeError } from './executable.ts';
 import { type Attachment, createLink, type Link } from './link.ts';
+import { attachPlaces } from './uprobe-multi.ts';
 
 /** Thrown where tracefs is not mounted, or does not have what is asked for. */
 export class TracefsError extends Error {
@@ -188,11 +189,17 @@ export function attachProbe(
 }
 
 /** Attaches a kprobe-type program to a function of user space. */
-export function attachUprobe(program: Holder, target: UprobeTarget): Link {
+export function attachUprobe(program: Holder & { readonly attachType?: string | null }, target: UprobeTarget): Link {
   using executable = new Executable(findExecutable(target.executable));
   const base = target.function === undefined ? 0 : executable.functionOffset(target.function);
   const offset = base + (target.offset ?? 0);
-  return attachProbe(program, { executable: executable.path, offset, counter: 0 }, target);
+  const { path } = executable;
+  if (program.attachType === 'trace_uprobe_multi') {
+    // The kernel refuses such a program a perf event, even at one place.
+    const place = { offset, cookie: target.cookie ?? 0n };
+    return attachPlaces(program, path, [place], { ...target, where: `${path}+0x${offset.toString(16)}` });
+  }
+  return attachProbe(program, { executable: path, offset, counter: 0 }, target);
 }
 
 /** Attaches a kprobe-type program to a kernel function. */

@@ -6,8 +6,7 @@
  */
 import { pt_regs } from '../../library/contexts/tracing.ts';
 import { fieldOf } from '../../types.ts';
-import type { Executable, UsdtProbe } from './executable.ts';
-import { ProbeError } from './executable.ts';
+import { type Executable, ProbeError, type UsdtProbe } from './executable.ts';
 
 const EM_X86_64 = 62;
 const EM_AARCH64 = 183;
@@ -41,8 +40,11 @@ type Where = Pick<UsdtArgument, 'displacement' | 'base' | 'index' | 'scale' | 'i
 
 const NOWHERE: Where = { displacement: 0n, base: null, index: null, scale: 0, inMemory: false };
 
+/** What is asked of a file: for what it is, and where its variables lie. */
+export type ProbedFile = Pick<Executable, 'path' | 'machine' | 'isMovable' | 'variableAddress'>;
+
 /** How one processor's operands are read. */
-type ReadOperand = (operand: string, at: { readonly executable: Executable; readonly probe: UsdtProbe }) => Where;
+type ReadOperand = (operand: string, at: { readonly file: ProbedFile; readonly probe: UsdtProbe }) => Where;
 
 // x86-64, in the AT&T notation of the GNU assembler.
 
@@ -82,7 +84,8 @@ function x86Register(name: string): Register {
 }
 
 /** An address or a number: decimal or hexadecimal numbers and at most one symbol, added and subtracted. */
-function sumOf(text: string, executable: Executable): { readonly number: bigint; readonly symbol: number | null } {
+function sumOf(text: string, file: ProbedFile): { readonly number: bigint; readonly symbol: number | null } {
+  if (text === '') throw new FormError('a number or a symbol is missing');
   let number = 0n;
   let symbol: number | null = null;
   let at = 0;
@@ -95,7 +98,7 @@ function sumOf(text: string, executable: Executable): { readonly number: bigint;
       continue;
     }
     if (sign === '-' || symbol !== null) throw new FormError(`${text} is no address`);
-    symbol = executable.variableAddress(term);
+    symbol = file.variableAddress(term);
     if (symbol === null)
       throw new FormError(`the file has no symbol of a variable ${term}: it was stripped, or is not the file’s`);
   }
@@ -104,15 +107,15 @@ function sumOf(text: string, executable: Executable): { readonly number: bigint;
 }
 
 /** A sum that is known whatever the file is loaded at. */
-function fixedSum(text: string, executable: Executable): bigint {
-  const { number, symbol } = sumOf(text, executable);
+function fixedSum(text: string, file: ProbedFile): bigint {
+  const { number, symbol } = sumOf(text, file);
   if (symbol === null) return number;
-  if (executable.isMovable) throw new FormError(`the address ${text} is not known before the file is loaded`);
+  if (file.isMovable) throw new FormError(`the address ${text} is not known before the file is loaded`);
   return number + BigInt(symbol);
 }
 
-const readX86: ReadOperand = (operand, { executable, probe }) => {
-  if (operand.startsWith('$')) return { ...NOWHERE, displacement: fixedSum(operand.slice(1), executable) };
+const readX86: ReadOperand = (operand, { file, probe }) => {
+  if (operand.startsWith('$')) return { ...NOWHERE, displacement: fixedSum(operand.slice(1), file) };
   const register = /^%(\w+)$/.exec(operand);
   if (register !== null) {
     const { at, bytes } = x86Register(register[1]);
@@ -122,11 +125,11 @@ const readX86: ReadOperand = (operand, { executable, probe }) => {
   const memory = /^([^()]*)\(\s*(?:%(\w+))?\s*(?:,\s*%(\w+)\s*(?:,\s*([1248])\s*)?)?\)$/.exec(operand);
   if (memory === null) {
     if (/[()%]/.test(operand)) throw new FormError('this form of operand is not known');
-    return { ...NOWHERE, displacement: fixedSum(operand, executable), inMemory: true };
+    return { ...NOWHERE, displacement: fixedSum(operand, file), inMemory: true };
   }
   const [, displacement, base, index, scale = '1'] = memory;
   if (base === 'rip') {
-    const { number, symbol } = sumOf(displacement, executable);
+    const { number, symbol } = sumOf(displacement, file);
     if (symbol === null || index !== undefined) throw new FormError('an address beside %rip is given by a symbol');
     // Symbol and probe move together, and the register holds the probe's address when it is hit.
     const distance = number + BigInt(symbol) - BigInt(probe.address);
@@ -139,7 +142,7 @@ const readX86: ReadOperand = (operand, { executable, probe }) => {
     return at;
   };
   return {
-    displacement: displacement.trim() === '' ? 0n : fixedSum(displacement.trim(), executable),
+    displacement: displacement.trim() === '' ? 0n : fixedSum(displacement.trim(), file),
     base: wide(base),
     index: wide(index),
     scale: Math.log2(Number(scale)),
@@ -225,21 +228,21 @@ function parseOne(text: string, at: Parameters<ReadOperand>[1], read: ReadOperan
  * The arguments of a probe at one place.
  * @throws ProbeError that names the probe and the argument whose form is not known
  */
-export function usdtArguments(executable: Executable, probe: UsdtProbe): UsdtArgument[] {
-  const read = processors.get(executable.machine);
+export function usdtArguments(file: ProbedFile, probe: UsdtProbe): UsdtArgument[] {
+  const read = processors.get(file.machine);
   const parts = splitArguments(probe.arguments);
   if (read === undefined && parts.length > 0) {
     throw new ProbeError(
-      `${executable.path} is for a processor (ELF machine ${executable.machine}) whose USDT arguments are not known`,
+      `${file.path} is for a processor (ELF machine ${file.machine}) whose USDT arguments are not known`,
     );
   }
   return parts.map((text, index) => {
     try {
-      return parseOne(text, { executable, probe }, read as ReadOperand);
+      return parseOne(text, { file, probe }, read as ReadOperand);
     } catch (error) {
       if (!(error instanceof FormError)) throw error;
       throw new ProbeError(
-        `argument ${index} of the probe ${probe.provider}:${probe.name} in ${executable.path} is at “${text}”: ${error.message}`,
+        `argument ${index} of the probe ${probe.provider}:${probe.name} in ${file.path} is at “${text}”: ${error.message}`,
       );
     }
   });

@@ -15,10 +15,12 @@ import {
 } from '../../object/usdt-sites.ts';
 import type { Holder } from '../codec.ts';
 import { codecOf } from '../codec.ts';
+import { linkFeature } from '../features.ts';
 import type { KernelMap } from '../map.ts';
 import { Executable, findExecutable, ProbeError, type UsdtProbe } from './executable.ts';
 import type { Attachment } from './link.ts';
 import { attachProbe } from './perf-event.ts';
+import { attachPlaces } from './uprobe-multi.ts';
 import { type UsdtArgument, usdtArguments } from './usdt-arguments.ts';
 
 /** Which USDT probe. */
@@ -109,41 +111,66 @@ export class UsdtSites {
 
 /** A program, and the table of its object where it reads arguments. */
 export interface UsdtProgram extends Holder {
+  readonly attachType?: string | null;
   readonly usdtSites?: UsdtSites | null;
 }
 
-function attachPlace(program: UsdtProgram, executable: Executable, place: UsdtProbe, target: UsdtTarget): Attachment {
+/** The cookie of a place: the number of its row where the program reads arguments, which is given back with `stack`. */
+function cookieOf(
+  program: UsdtProgram,
+  executable: Executable,
+  place: UsdtProbe,
+  cookie: bigint,
+  stack: DisposableStack,
+): bigint {
   const sites = program.usdtSites ?? null;
-  const at = { executable: executable.path, offset: place.offset, counter: place.semaphoreOffset };
-  const { process, cookie = 0n } = target;
-  const where = process === undefined ? {} : { process };
-  if (sites === null) return attachProbe(program, at, { ...where, cookie });
+  if (sites === null) return cookie;
   const places = usdtArguments(executable, place);
   if (places.length > USDT_ARGUMENTS_MAX) {
     throw new ProbeError(
       `the probe ${place.provider}:${place.name} in ${executable.path} has ${places.length} arguments: ${USDT_ARGUMENTS_MAX} are allowed`,
     );
   }
-  using stack = new DisposableStack();
   const row = sites.take(places, cookie);
   stack.defer(row.release);
-  stack.use(attachProbe(program, at, { ...where, cookie: BigInt(row.id) }));
-  const owned = stack.move();
-  return { kind: 'perf_event', [Symbol.dispose]: () => owned.dispose() };
+  return BigInt(row.id);
 }
 
 /**
- * Attaches a program to each place at which a file has the probe.
+ * Attaches a program to each place at which a file has the probe: by one link where the program was loaded for that
+ * ({@link usdtAttachType}), otherwise by a perf event for each.
  * @throws ProbeError where it has none of the name, or an argument lies where no program can read it
  */
 export function attachUsdt(program: UsdtProgram, target: UsdtTarget): Attachment {
   using executable = new Executable(findExecutable(target.executable));
-  const places = executable.usdtProbes().filter((one) => one.provider === target.provider && one.name === target.name);
-  if (places.length === 0) {
-    throw new ProbeError(`${executable.path} has no probe ${target.provider}:${target.name}`);
-  }
+  const { provider, name, process, cookie = 0n } = target;
+  const found = executable.usdtProbes().filter((one) => one.provider === provider && one.name === name);
+  if (found.length === 0) throw new ProbeError(`${executable.path} has no probe ${provider}:${name}`);
   using stack = new DisposableStack();
-  for (const place of places) stack.use(attachPlace(program, executable, place, target));
+  const places = found.map((place) => ({
+    offset: place.offset,
+    counter: place.semaphoreOffset,
+    cookie: cookieOf(program, executable, place, cookie, stack),
+  }));
+  const { path } = executable;
+  const only = process === undefined ? {} : { process };
+  const isOneLink = program.attachType === 'trace_uprobe_multi';
+  if (isOneLink) {
+    stack.use(attachPlaces(program, path, places, { ...only, where: `the probe ${provider}:${name} of ${path}` }));
+  } else {
+    for (const { cookie: own, ...place } of places) {
+      stack.use(attachProbe(program, { executable: path, ...place }, { ...only, cookie: own }));
+    }
+  }
   const owned = stack.move();
-  return { kind: 'perf_event', [Symbol.dispose]: () => owned.dispose() };
+  return { kind: isOneLink ? 'uprobe_multi' : 'perf_event', [Symbol.dispose]: () => owned.dispose() };
+}
+
+/**
+ * What a program for USDT probes is loaded for. A perf event for each of hundreds of places takes seconds to take away again, as the kernel
+ * waits each time for programs that may still run; one link for all takes one such wait.
+ */
+export function usdtAttachType(kind: { readonly section: string; readonly attachType: string | null }): string | null {
+  const isUsdt = kind.attachType === null && /^\??usdt(?:\.s)?(?:\/|$)/.test(kind.section);
+  return isUsdt && linkFeature('uprobe_multi').available ? 'trace_uprobe_multi' : kind.attachType;
 }
