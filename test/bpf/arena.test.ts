@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { compile, compileText } from '../../src/bpf/compiler/compile.ts';
+import { compile } from '../../src/bpf/compiler/compile.ts';
 import { u64 } from '../../src/bpf/index.ts';
 import { load } from '../../src/bpf/load.ts';
 import type { ArenaMemory } from '../../src/bpf/loader/arena-memory.ts';
@@ -18,7 +18,7 @@ import { writeElf } from '../../src/bpf/object/elf/write.ts';
 import type { ObjectSpec } from '../../src/bpf/object/spec.ts';
 import { instantiate } from '../../src/bpf/vm/object.ts';
 import { BPF_F_MMAPABLE, BPF_F_SLEEPABLE } from '../../src/kernel/bpf-attributes.ts';
-import { moduleOf } from '../support/bpf-compiler.ts';
+import { everywhere, inBoth, ofText } from '../support/bpf-arena.ts';
 import { kernelSkip as skip } from '../support/bpf-kernel.ts';
 import { functionOf, kind, mapOf, objectOf } from '../support/bpf-object.ts';
 import { clangSkip, compileFixture } from '../support/bpf-objects.ts';
@@ -26,48 +26,6 @@ import { Node } from './programs/sample-arena.bpf.ts';
 
 const list = new URL('./programs/sample-arena.bpf.ts', import.meta.url);
 const PAGE_BYTES = 4096;
-
-/** An object whose programs can be run, wherever that is. */
-interface Runnable {
-  readonly arena: ArenaMemory;
-  readonly globals: Readonly<Record<string, { value: unknown }>>;
-  run(program: string): number;
-}
-
-/** Runs a check with an object in the kernel, unless that is not possible, and in the VM. */
-function inBoth(
-  name: string,
-  compiled: () => ObjectSpec,
-  check: (object: Runnable) => void,
-  unavailable: string | false = false,
-): void {
-  test(`${name} in the kernel`, { skip: skip || unavailable }, () => {
-    using object = loadObject(compiled());
-    const { programs, arenas, globals } = object;
-    const [arena] = Object.values(arenas);
-    const input = (program: string) => (programs[program].kind.type === 'xdp' ? { data: new Uint8Array(64) } : {});
-    check({ arena, globals, run: (program) => programs[program].testRun(input(program)).result });
-  });
-  test(`${name} in the VM`, { skip: unavailable }, () => {
-    const { programs, arenas, variables } = instantiate(compiled());
-    const [arena] = Object.values(arenas);
-    const packet = new Uint8Array(64);
-    check({ arena, globals: variables, run: (program) => programs[program].run({ packet }).action });
-  });
-}
-
-/** The same with the optimiser and without. */
-function everywhere(
-  name: string,
-  compiled: (optimise: boolean) => ObjectSpec,
-  check: (object: Runnable) => void,
-): void {
-  inBoth(name, () => compiled(true), check);
-  inBoth(`${name}, not optimised,`, () => compiled(false), check);
-}
-
-const ofText = (text: string) => (optimise: boolean) =>
-  compileText(moduleOf(text), 'test.bpf.ts', { optimise, check: true });
 
 /** The values of a list, from the first to the last. */
 function valuesOf(arena: ArenaMemory, first: bigint): bigint[] {
@@ -161,126 +119,6 @@ everywhere(
     assert.equal(globals.seen.value, 2047n + 1024n);
     const offset = arena.offsetOf(globals.first.value as bigint);
     assert.equal(arena.view.getUint32(offset + 2047 * 4, true), 2047);
-  },
-);
-
-everywhere(
-  'an address is enough to find a place again, and its low half, too',
-  ofText(`
-    const Point = struct({ x: u32, y: i16, z: be16 });
-    export const memory = arena({ maxEntries: 1 });
-    export const seats = hash({ key: u32, value: struct({ low: u32, whole: u64 }), maxEntries: 1 });
-    export const sum = global(i32);
-    export const isSame = global(u32);
-    export const put = syscall(() => {
-      const point = memory.allocate(Point);
-      if (point === null) return 1;
-      point.x = 1;
-      point.y = -2;
-      point.z = 0x102;
-      const address = memory.addressOf(point);
-      seats.update(1, { low: u32(address), whole: address });
-      return 0;
-    });
-    export const main = xdp(() => {
-      const seat = seats.lookup(1);
-      if (seat === null) return XDP_DROP;
-      const one = memory.at(Point, seat.low);
-      const other = memory.at(Point, seat.whole);
-      if (one === null || other === null) return XDP_ABORTED;
-      one.x += 5;
-      sum.value = i32(other.x) + other.y + other.z;
-      isSame.value = u32(memory.addressOf(one) === memory.addressOf(other));
-      return memory.addressOf(null) === 0n && memory.at(Point, seat.whole - seat.whole) === null ? XDP_PASS : XDP_TX;
-    });`),
-  ({ globals, run }) => {
-    assert.equal(run('put'), 0);
-    assert.equal(run('main'), 2);
-    assert.equal(globals.sum.value, 6 - 2 + 0x102);
-    assert.equal(globals.isSame.value, 1);
-  },
-);
-
-everywhere(
-  'what lies in an arena is copied, given to helpers, and exchanged in atomic steps',
-  ofText(`
-    const Key = struct({ a: u32, b: u32 });
-    const Entry = struct({ key: Key, lock: u32, count: u64, keys: array(Key, 4) });
-    export const memory = arena({ maxEntries: 1 });
-    export const table = hash({ key: Key, value: u64, maxEntries: 4 });
-    export const out = global(array(u64, 4));
-    export const main = syscall(() => {
-      const entry = memory.allocate(Entry);
-      if (entry === null) return 1;
-      entry.key = local(Key, { a: 1, b: 2 });
-      entry.keys[3] = entry.key;
-      table.update(entry.keys[3], 77n);
-      const found = table.lookup(entry.key);
-      if (found === null) return 2;
-      const before = atomicExchange(entry, 'lock', 1);
-      const held = atomicCompareExchange(entry, 'lock', 1, 5);
-      entry.count = found.value;
-      const added = atomicAdd(entry, 'count', 3n);
-      atomicOr(entry, 'count', 0x100n);
-      out.value[0] = added;
-      out.value[1] = entry.count;
-      out.value[2] = u64(before * 100 + held * 10 + entry.lock);
-      memory.free(entry);
-      return 0;
-    });`),
-  ({ globals, run }) => {
-    assert.equal(run('main'), 0);
-    assert.deepEqual(globals.out.value, [77n, 80n | 0x100n, 15n, 0n]);
-  },
-);
-
-everywhere(
-  'a pointer goes through subprograms, callbacks and structs on the stack',
-  ofText(`
-    interface Node { value: u64; left: Node | null; right: Node | null }
-    const Node: StructLayout<Node> = struct({ value: u64, left: pointer(() => Node), right: pointer(() => Node) });
-    const Walk = struct({ at: pointer(() => Node), sum: u64 });
-    export const memory = arena({ maxEntries: 1 });
-    export const root = global(pointer(() => Node));
-    export const sum = global(u64);
-    const child = subprogram((node: Node, left: boolean): Node | null => {
-      if (left) return node.left;
-      return node.right;
-    });
-    export const plant = syscall(() => {
-      const nodes = memory.allocate(array(Node, 100));
-      if (nodes === null) return 1;
-      for (const i of range(7)) {
-        nodes.value[i].value = u64(i);
-        if (i > 0) {
-          const parent = nodes.value[(i - 1) / 2];
-          if (i % 2 === 1) parent.left = nodes.value[i];
-          else parent.right = nodes.value[i];
-        }
-      }
-      root.value = nodes.value[0];
-      return 0;
-    });
-    export const main = xdp(() => {
-      const walk = local(Walk);
-      const first = root.value;
-      if (first === null) return XDP_DROP;
-      walk.at = first;
-      bpf_loop(10, (_index, walk) => {
-        const node = walk.at;
-        if (node === null) return 1;
-        walk.sum += node.value;
-        walk.at = child(node, node.value === 0n);
-        return 0;
-      }, walk);
-      sum.value = walk.sum;
-      return XDP_PASS;
-    });`),
-  ({ globals, run }) => {
-    assert.equal(run('plant'), 0);
-    assert.equal(run('main'), 2);
-    // 0, its left 1, whose right is 4.
-    assert.equal(globals.sum.value, 5n);
   },
 );
 

@@ -50,7 +50,7 @@ interface Passing {
 const isUnreachable = (space: Space): boolean => space === 'kernel' || space === 'context' || space === 'arena';
 
 /** Memory that a helper may look at by itself: what it may not is copied to the stack first. */
-function reachable(frame: Frame, node: Located, pointer: Pointer, writes: boolean): Pointer {
+export function reachable(frame: Frame, node: Located, pointer: Pointer, writes: boolean): Pointer {
   frame.present(node, pointer);
   if (!isUnreachable(pointer.space)) return pointer;
   if (pointer.space === 'arena' && writes) {

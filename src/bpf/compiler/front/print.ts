@@ -8,6 +8,7 @@ import { refuse } from '../diagnostics.ts';
 import type { Value } from '../ir.ts';
 import { widened } from './arithmetic.ts';
 import type { Frame } from './frame.ts';
+import { reachable } from './helpers.ts';
 import { slotFor } from './initialise.ts';
 import { globalPlace } from './members.ts';
 import { argumentsOf, type Call, type Expression } from './syntax.ts';
@@ -29,7 +30,8 @@ function part(frame: Frame, node: Expression): { readonly directive: string; rea
     return { directive: '%s', value: frame.addressOf(globalPlace(frame, frame.unit.addString(operand.text))) };
   }
   if (operand.kind === 'pointer' && operand.type.kind === 'array' && bytesOf(operand.type.element) === 1) {
-    return { directive: '%s', value: frame.addressOf(frame.present(node, operand)) };
+    const text = operand.space === 'arena' ? reachable(frame, node, operand, false) : frame.present(node, operand);
+    return { directive: '%s', value: frame.addressOf(text) };
   }
   const advice =
     operand.kind === 'pointer' && operand.boxed
