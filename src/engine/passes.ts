@@ -5,6 +5,7 @@
  * without a way back through the event loop; what Node itself waits for ends them (the host's descriptor, its timeout).
  */
 import { performance } from 'node:perf_hooks';
+import { ranMs } from '../kernel/native.ts';
 import type { Clock } from './engine.ts';
 
 /** Bound of the passes of one turn. */
@@ -25,7 +26,8 @@ export function turnInPasses(engine: Passing, timeoutMs: number): boolean {
     engine.foreign = false;
     const again = engine.pass(waitMs);
     if (!again || engine.foreign || timeoutMs === 0 || pass === PASSES_MAX) return again;
-    if (timeoutMs > 0) waitMs = Math.max(0, untilMs - performance.now());
+    // As of the pass's wait: no foreign code ran since then that could have taken long.
+    if (timeoutMs > 0) waitMs = Math.max(0, untilMs - ranMs());
   }
 }
 

@@ -63,6 +63,8 @@ export class Ring {
   readonly #timespecLow: number;
   readonly #timespecHigh: number;
   readonly #moderates: boolean;
+  /** Whether the kernel writes the rings in this thread's own calls only (DEFER_TASKRUN): then no load has to be atomic. */
+  readonly #alone: boolean;
   readonly #enterDescriptor: number;
   readonly #enterFlags: number;
   #tail = 0;
@@ -122,6 +124,7 @@ export class Ring {
     this.#timeoutAddress = addressOf(this.#timeout);
     this.#timespecLow = ((this.#timeoutAddress + TIMESPEC_WORD * 4) % 4294967296) | 0;
     this.#timespecHigh = ((this.#timeoutAddress + TIMESPEC_WORD * 4) / 4294967296) | 0;
+    this.#alone = this.deferred;
     this.#moderates = (this.features & abi.IORING_FEAT_MIN_TIMEOUT) !== 0;
     const registered = this.#register();
     this.#enterDescriptor = registered >= 0 ? registered : descriptor;
@@ -191,24 +194,28 @@ export class Ring {
     return word;
   }
 
+  /** A word that the kernel writes. Atomics are calls in V8, not instructions, and cost more than the rest of such a look. */
+  #load(word: number): number {
+    return this.#alone ? this.#words[word] : Atomics.load(this.#words, word);
+  }
+
   /** Completions ready to be read in the mapped ring, without entering the kernel. */
   ready(): number {
-    return (Atomics.load(this.#words, this.#completionTail) - this.head) | 0;
+    return (this.#load(this.#completionTail) - this.head) | 0;
   }
 
   /** Whether the kernel holds completions that only an entry brings into the ring (overflow, task work). */
   needsEntry(): boolean {
-    return (
-      (Atomics.load(this.#words, this.#submissionFlags) & (abi.IORING_SQ_CQ_OVERFLOW | abi.IORING_SQ_TASKRUN)) !== 0
-    );
+    return (this.#load(this.#submissionFlags) & (abi.IORING_SQ_CQ_OVERFLOW | abi.IORING_SQ_TASKRUN)) !== 0;
   }
 
   get overflowed(): boolean {
-    return (Atomics.load(this.#words, this.#submissionFlags) & abi.IORING_SQ_CQ_OVERFLOW) !== 0;
+    return (this.#load(this.#submissionFlags) & abi.IORING_SQ_CQ_OVERFLOW) !== 0;
   }
 
   publishHead(): void {
-    Atomics.store(this.#words, this.#completionHead, this.head);
+    if (this.#alone) this.#words[this.#completionHead] = this.head;
+    else Atomics.store(this.#words, this.#completionHead, this.head);
   }
 
   /**
@@ -232,7 +239,8 @@ export class Ring {
   #enter(minimum: number, timeoutMs: number, windowUs: number): number {
     const count = (this.#tail - this.#submitted) | 0;
     const words = this.#words;
-    Atomics.store(words, this.#submissionTail, this.#tail);
+    // The kernel looks at the submission side in this very call (no SQPOLL), so neither store nor load has to be atomic.
+    words[this.#submissionTail] = this.#tail;
     let flags = this.#enterFlags | abi.IORING_ENTER_GETEVENTS;
     record(0, SYS.io_uring_enter, this.#enterDescriptor, count, minimum);
     if (minimum > 0 && (timeoutMs >= 0 || windowUs > 0)) {
@@ -245,7 +253,7 @@ export class Ring {
     runRecords(1);
     const result = resultOf(0);
     // The head tells what was consumed, also where the call reports the wait's end instead of a count.
-    this.#submitted = Atomics.load(words, this.#submissionHead);
+    this.#submitted = words[this.#submissionHead];
     if (result >= 0) return 0;
     if (result === -ERRNO.ETIME || result === -ERRNO.EINTR || result === -ERRNO.EBUSY || result === -ERRNO.EAGAIN)
       return result;
