@@ -49,7 +49,7 @@ function readCommandLine(): CommandLine {
     options: {
       rounds: { type: 'string', default: '5' },
       seconds: { type: 'string', default: '5' },
-      rate: { type: 'string', default: '50000' },
+      rate: { type: 'string' },
       quick: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       'write-docs': { type: 'boolean', default: false },
@@ -66,7 +66,7 @@ function readCommandLine(): CommandLine {
     options: {
       rounds: quick ? 1 : positive('rounds', values.rounds),
       seconds: quick ? 1 : positive('seconds', values.seconds),
-      rate: positive('rate', values.rate),
+      rate: values.rate === undefined ? null : positive('rate', values.rate),
       quick,
     },
     json: values.json,

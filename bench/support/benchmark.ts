@@ -10,8 +10,8 @@ export interface Options {
   readonly seconds: number;
   /** One short round with fewer contestants: shows that everything works, not what it costs. */
   readonly quick: boolean;
-  /** Messages a second (echo). */
-  readonly rate: number;
+  /** Messages a second (echo); null for the benchmark's own. */
+  readonly rate: number | null;
 }
 
 export interface Findings {
