@@ -4,8 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import test, { after, before, type TestContext } from 'node:test';
-import { type Feature, linkFeature, tracingFeature } from '../../src/bpf/loader/features.ts';
+import type { Feature } from '../../src/bpf/loader/feature.ts';
+import { tracingFeature } from '../../src/bpf/loader/features.ts';
 import { idsOf } from '../../src/bpf/loader/info.ts';
+import { linkFeature } from '../../src/bpf/loader/link-features.ts';
 import type { AttachTarget } from '../../src/bpf/loader/links/attach.ts';
 import { type Attachment, Link } from '../../src/bpf/loader/links/link.ts';
 import { LINK_TYPES, type LinkTypeName } from '../../src/kernel/bpf-names.ts';

@@ -1,5 +1,6 @@
 /**
- * The arguments of USDT probes: where they lie is read from the notes of a binary, and one compiled program takes them from wherever that is.
+ * The arguments of USDT probes: where they lie is read from the notes of a binary, and one compiled program takes them from wherever that
+ * is.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -10,7 +11,7 @@ import test, { after, before } from 'node:test';
 import { compile } from '../../src/bpf/compiler/compile.ts';
 import type { KernelMap } from '../../src/bpf/index.ts';
 import { loadObject } from '../../src/bpf/loader/collection.ts';
-import { linkFeature } from '../../src/bpf/loader/features.ts';
+import { linkFeature } from '../../src/bpf/loader/link-features.ts';
 import { Executable } from '../../src/bpf/loader/links/executable.ts';
 import { type UsdtArgument, usdtArguments } from '../../src/bpf/loader/links/usdt-arguments.ts';
 import { decoded, RingBufferReader } from '../../src/bpf/loader/ring-buffer.ts';

@@ -3,10 +3,15 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
 import test from 'node:test';
-import { type Feature, helperFeature, kernelFeatures, mapFeature } from '../../src/bpf/loader/features.ts';
+import { ATTACHMENTS, attachFeatures } from '../../src/bpf/loader/attach-features.ts';
+import type { Feature } from '../../src/bpf/loader/feature.ts';
+import { helperFeature, kernelFeatures, mapFeature } from '../../src/bpf/loader/features.ts';
 import { LINK_TYPES, MAP_TYPES, PROGRAM_TYPES } from '../../src/kernel/bpf-names.ts';
 import { kernelSkip as skip } from '../support/bpf-kernel.ts';
+
+const AVAILABLE: Feature = { available: true, reason: null };
 
 function listOf(features: Readonly<Record<string, Feature>>): string[] {
   return Object.entries(features).map(([name, { available, reason }]) => `${name}: ${available ? 'yes' : reason}`);
@@ -27,6 +32,39 @@ test('every type is asked for, and each that is missing has a reason', { skip },
     for (const { available, reason } of Object.values(features[kind])) assert.equal(available, reason === null);
     for (const line of listOf(features[kind])) context.diagnostic(`${kind} ${line}`);
   }
+});
+
+test('what loads and what can be attached are told apart, each lack with its reason', { skip }, (context) => {
+  const features = attachFeatures();
+  assert.deepEqual(Object.keys(features), ATTACHMENTS);
+  for (const { available, reason } of Object.values(features)) assert.equal(available, reason === null);
+  for (const line of listOf(features)) context.diagnostic(`attached ${line}`);
+  for (const name of ['rawTracepoint', 'perfEvent'] as const) assert.deepEqual(features[name], AVAILABLE, name);
+  // The kernel lists what it can open events of; programs of the type load all the same.
+  for (const [name, device] of [
+    ['kprobe', 'kprobe'],
+    ['uprobe', 'uprobe'],
+  ] as const) {
+    assert.equal(kernelFeatures().programs.kprobe.available, true);
+    if (existsSync(`/sys/bus/event_source/devices/${device}`)) {
+      assert.deepEqual(features[name], AVAILABLE);
+    } else {
+      assert.match(
+        features[name].reason ?? '',
+        new RegExp(`^this kernel has no ${device}s .* is missing\\): CONFIG_[KU]PROBE_EVENTS is needed$`),
+      );
+    }
+  }
+  // A hook for which nothing loads has nothing to attach either, for the same reason.
+  const { trace_fentry } = kernelFeatures().tracing;
+  if (!trace_fentry.available) assert.deepEqual(features.fentry, trace_fentry);
+});
+
+test('asking what can be attached leaves nothing attached', { skip }, () => {
+  // Links and programs live as long as their descriptors do.
+  const before = readdirSync('/proc/self/fd').length;
+  attachFeatures();
+  assert.equal(readdirSync('/proc/self/fd').length, before);
 });
 
 test('helpers are known by program type', { skip }, () => {
@@ -62,8 +100,7 @@ test('without privileges each reason names the privilege', {
   assert.equal(link.available, true);
 });
 
-test('asking leaves nothing open', { skip }, async () => {
-  const { readdirSync } = await import('node:fs');
+test('asking leaves nothing open', { skip }, () => {
   const before = readdirSync('/proc/self/fd').length;
   for (const type of ['array_of_maps', 'struct_ops', 'task_storage'] as const) mapFeature(type);
   assert.equal(readdirSync('/proc/self/fd').length, before);

@@ -15,51 +15,20 @@ import {
   PROGRAM_TYPES,
   type ProgramTypeName,
 } from '../../kernel/bpf-names.ts';
-import { KernelError } from '../../kernel/error.ts';
-import { atLeast, kernelVersion } from '../../kernel/procfs.ts';
+import { kernelVersion } from '../../kernel/procfs.ts';
 import { closeDescriptor } from '../../kernel/socket.ts';
 import { exit, type Instruction, instruction, moveImmediate } from '../instructions.ts';
 import { BtfBuilder } from '../object/btf/builder.ts';
 import { kernelBtf } from '../object/btf/kernel.ts';
 import { I32 } from '../types.ts';
 import { loadBtf } from './btf-load.ts';
-import { type Fact, LINK_FACTS, MAP_FACTS, PROGRAM_FACTS } from './feature-facts.ts';
-import { kernelConfig } from './kernel-config.ts';
+import { AVAILABLE, explainError, type Feature, missing } from './feature.ts';
+import { type Fact, MAP_FACTS, PROGRAM_FACTS } from './feature-facts.ts';
+import { linkFeature } from './link-features.ts';
 import { createMap, type MapSpec } from './map.ts';
 import { loadProgram, type ProgramSpec } from './program.ts';
 import { structOpsTarget } from './struct-ops.ts';
 import { VerifierError } from './verifier.ts';
-
-/** Whether the kernel has something, and if not, why. */
-export interface Feature {
-  readonly available: boolean;
-  /** One sentence; null for what is there. */
-  readonly reason: string | null;
-}
-
-const AVAILABLE: Feature = { available: true, reason: null };
-const missing = (reason: string): Feature => ({ available: false, reason });
-
-/** Why a kernel says EINVAL or ENOTSUPP to something: its release, its configuration, or neither. */
-function explainMissing(what: string, [since, option]: Fact, said: string): Feature {
-  const version = kernelVersion();
-  const [major, minor] = since.split('.').map(Number);
-  if (!atLeast(version, major, minor)) return missing(`${what} needs Linux ${since}; this is ${version.release}`);
-  const config = kernelConfig();
-  if (option !== null && config !== null && !config.has(option)) {
-    return missing(`${what} needs ${option}, which is not set in this kernel`);
-  }
-  return missing(`${what} is not in this kernel (${said})`);
-}
-
-function explainError(what: string, fact: Fact, error: unknown): Feature {
-  if (!(error instanceof KernelError)) {
-    return missing(`${what} cannot be tried: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  if (error.code === 'EPERM' || error.code === 'EACCES')
-    return missing(`${what}: ${error.code}; ${error.remedy ?? ''}`);
-  return explainMissing(what, fact, error.code);
-}
 
 const NOTHING: readonly Instruction[] = [moveImmediate(0, 0), exit()];
 
@@ -198,26 +167,6 @@ function withBtf(spec: MapSpec, stack: DisposableStack): MapSpec {
   const target = structOpsTarget('tcp_congestion_ops');
   const btf = { descriptor, keyTypeId: 0, valueTypeId: 0 };
   return { ...spec, valueSize: target.wrapperBytes, kernelValueTypeId: target.wrapperId, btf };
-}
-
-/** Whether the kernel has a kind of link: its own types and options say so, because none can be made without a real hook. */
-export function linkFeature(kind: LinkTypeName): Feature {
-  const fact = LINK_FACTS[kind];
-  try {
-    const name = `BPF_LINK_TYPE_${kind.toUpperCase()}`;
-    const ids = kernelBtf().byName('bpf_link_type', 'enum');
-    const isKnown = ids.some((id) => {
-      const type = kernelBtf().type(id);
-      return type.kind === 'enum' && type.values.some((value) => value.name === name);
-    });
-    if (!isKnown) return explainMissing(`link kind ${kind}`, fact, 'its types do not name it');
-  } catch (error) {
-    return explainError(`link kind ${kind}`, fact, error);
-  }
-  const [, option] = fact;
-  const config = kernelConfig();
-  const isOff = option !== null && config !== null && !config.has(option);
-  return isOff ? missing(`link kind ${kind} needs ${option}, which is not set in this kernel`) : AVAILABLE;
 }
 
 /** Everything at once. */

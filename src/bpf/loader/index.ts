@@ -5,16 +5,16 @@
  */
 export { MappedArena } from './arena.ts';
 export { ArenaMemory } from './arena-memory.ts';
+export { ATTACHMENTS, type AttachmentName, attachFeature, attachFeatures } from './attach-features.ts';
 export { type Codec, codecOf, holderCodec } from './codec.ts';
 export { Collection, type LoadOptions, loadObject } from './collection.ts';
 export type { ObjectMap } from './collection-maps.ts';
 export type { ObjectProgram } from './collection-programs.ts';
+export type { Feature } from './feature.ts';
 export {
-  type Feature,
   helperFeature,
   type KernelFeatures,
   kernelFeatures,
-  linkFeature,
   mapFeature,
   programFeature,
   tracingFeature,
@@ -32,6 +32,7 @@ export {
 } from './info.ts';
 export { KconfigError, kernelConfig } from './kernel-config.ts';
 export { MissingSymbolError } from './kernel-symbols.ts';
+export { linkFeature } from './link-features.ts';
 export { type Attachable, AttachError, type AttachTarget, attach } from './links/attach.ts';
 export { cgroupRoot, NoCgroupError } from './links/cgroup.ts';
 export { Executable, ProbeError, type UsdtProbe } from './links/executable.ts';

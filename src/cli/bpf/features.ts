@@ -1,9 +1,12 @@
 /**
  * Room `cli`: `millrace bpf features`: what this kernel has for eBPF, and for what it lacks the reason: release, configuration, privilege.
  *
- * A newcomer would get wrong: nothing is looked up in a table of releases. Each thing is tried, and only a refusal is explained.
+ * A newcomer would get wrong: nothing is looked up in a table of releases. Each thing is tried, and only a refusal is explained. That a
+ * program loads does not say that it can be attached: that is tried, too.
  */
-import { type Feature, type KernelFeatures, kernelFeatures } from '../../bpf/loader/features.ts';
+import { attachFeatures } from '../../bpf/loader/attach-features.ts';
+import type { Feature } from '../../bpf/loader/feature.ts';
+import { type KernelFeatures, kernelFeatures } from '../../bpf/loader/features.ts';
 import { type CommonOptions, guarded, say } from './report.ts';
 
 const COLUMNS = 100;
@@ -32,20 +35,21 @@ function section(title: string, features: Readonly<Record<string, Feature>>): st
   const reasons = new Map<string, string[]>();
   for (const [name, { available, reason }] of entries) {
     if (available) continue;
-    const why = (reason ?? '').replaceAll(name, '…');
+    const why = (reason ?? '').replace(new RegExp(`^(program type|hook|map type|link kind) ${name}\\b`), '$1 …');
     reasons.set(why, [...(reasons.get(why) ?? []), name]);
   }
   for (const [why, names] of reasons) parts.push(`  not ${names.join(', ')}\n    ${why}`);
   return parts.join('\n');
 }
 
-function describe(features: KernelFeatures): string {
+function describe(features: KernelFeatures, attach: Readonly<Record<string, Feature>>): string {
   const { release, kernelTypes, programs, tracing, maps, links } = features;
   return [
     `Linux ${release}`,
     `kernel types (BTF): ${kernelTypes.available ? 'yes' : `no; ${kernelTypes.reason}`}`,
-    section('program types', programs),
-    section('tracing hooks', tracing),
+    section('program types that load', programs),
+    section('tracing hooks for which programs load', tracing),
+    section('tracing programs that can be attached', attach),
     section('map types', maps),
     section('link kinds', links),
   ].join('\n\n');
@@ -54,6 +58,7 @@ function describe(features: KernelFeatures): string {
 export async function features(options: CommonOptions): Promise<void> {
   await guarded(options, () => {
     const found = kernelFeatures();
-    say(options, describe(found), { ...found });
+    const attach = attachFeatures();
+    say(options, describe(found, attach), { ...found, attach });
   });
 }

@@ -1,5 +1,6 @@
 /**
- * Room `bpf`: programs at USDT probes: at each place of the probe, with a row in the object's table that says where its arguments lie there.
+ * Room `bpf`: programs at USDT probes: at each place of the probe, with a row in the object's table that says where its arguments lie
+ * there.
  *
  * A newcomer would get wrong: the cookie of each place is the number of its row, not what the caller gave; that is in the row. Rows are
  * shared by places whose arguments lie alike, and are free again when the last of these attachments is disposed of.
@@ -15,7 +16,7 @@ import {
 } from '../../object/usdt-sites.ts';
 import type { Holder } from '../codec.ts';
 import { codecOf } from '../codec.ts';
-import { linkFeature } from '../features.ts';
+import { linkFeature } from '../link-features.ts';
 import type { KernelMap } from '../map.ts';
 import { Executable, findExecutable, ProbeError, type UsdtProbe } from './executable.ts';
 import type { Attachment } from './link.ts';
