@@ -198,6 +198,23 @@ inBoth(
   clangSkip,
 );
 
+inBoth(
+  'variables that clang put into the arena lie at its beginning',
+  () => readElf(writeElf(readElf(compileFixture('arena')))),
+  ({ arena, globals, run }) => {
+    assert.equal(run('count'), 41);
+    assert.equal(globals.runs.value, 41n);
+    assert.deepEqual([arena.view.getBigUint64(0, true), arena.view.getBigUint64(8, true)], [1n, 41n]);
+    globals.runs.value = 50n;
+    assert.equal(run('count'), 51);
+    // The first page is theirs.
+    assert.equal(run('build'), 0);
+    assert.equal(run('build'), 1);
+    assert.equal(globals.first.value, 1n);
+  },
+  clangSkip,
+);
+
 test('the VM stops a program that follows an address of user space as it is', () => {
   const spec = objectOf({
     maps: [mapOf('memory', 'arena', { keyBytes: 0, valueBytes: 0, maxEntries: 2, flags: BPF_F_MMAPABLE })],

@@ -7,13 +7,13 @@
 import { closeDescriptor } from '../../kernel/socket.ts';
 import { forKernel } from '../object/btf/for-kernel.ts';
 import type { Btf } from '../object/btf/table.ts';
-import type { ObjectSpec, ProgramKind } from '../object/spec.ts';
+import { ARENA_SECTION, type DataSection, type ObjectSpec, type ProgramKind } from '../object/spec.ts';
 import { USDT_SITE, USDT_SITES } from '../object/usdt-sites.ts';
 import { MappedArena } from './arena.ts';
 import { loadBtf } from './btf-load.ts';
 import { fillValues, loadMap, type ObjectMap } from './collection-maps.ts';
 import { loadObjectProgram, type ObjectProgram, type ProgramContext } from './collection-programs.ts';
-import { type GlobalVariable, initialBytes, type LoadedSection, loadSection } from './globals.ts';
+import { type GlobalVariable, initialBytes, type LoadedSection, loadSection, placeInArena } from './globals.ts';
 import { kconfigBytes } from './kernel-config.ts';
 import type { Attachment } from './links/link.ts';
 import { UsdtSites } from './links/usdt.ts';
@@ -157,13 +157,25 @@ class Load {
     for (const section of this.#spec.data) {
       if (section.bytes.length === 0) continue;
       const bytes = initialBytes(section, this.#options.constants ?? {}, used);
-      this.sections.set(section.name, this.#stack.use(loadSection(section, bytes, this.#sectionBtf(section.typeId))));
+      const loaded =
+        section.name === ARENA_SECTION
+          ? this.#arenaSection(section, bytes)
+          : loadSection(section, bytes, this.#sectionBtf(section.typeId));
+      this.sections.set(section.name, this.#stack.use(loaded));
     }
     const { kconfig } = this.#spec;
     if (kconfig.length === 0) return;
     const section = { name: '.kconfig', bytes: kconfigBytes(kconfig, this.#options.kconfig), readOnly: true };
     const loaded = loadSection({ ...section, variables: [], typeId: 0 }, section.bytes, undefined);
     this.sections.set('.kconfig', this.#stack.use(loaded));
+  }
+
+  #arenaSection(section: DataSection, bytes: Uint8Array): LoadedSection {
+    const [found] = this.arenas;
+    if (found === undefined)
+      throw new ReferenceError(`the object has variables in an arena (${section.name}), and no arena`);
+    const [name, { view }] = found;
+    return placeInArena(section, bytes, { map: this.maps.get(name)!, view });
   }
 
   #sectionBtf(typeId: number): MapSpec['btf'] {

@@ -85,6 +85,26 @@ export function sectionMapSpec(name: string, size: number, readOnly: boolean, bt
 
 const FIRST = new Uint8Array(4);
 
+/**
+ * Puts the variables of an arena at its beginning, where the kernel counts their offsets from (arena_map_direct_value_addr,
+ * kernel/bpf/arena.c). They are as the arena is: shared with whoever has it.
+ */
+export function placeInArena(
+  { name, variables }: DataSection,
+  bytes: Uint8Array,
+  { map, view }: { readonly map: KernelMap<unknown, unknown>; readonly view: DataView },
+): LoadedSection {
+  if (bytes.length > view.byteLength) {
+    throw new RangeError(`${name} has ${bytes.length} bytes, and the arena ${view.byteLength}`);
+  }
+  new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, bytes.length).set(bytes);
+  return {
+    map: map as KernelMap,
+    variables: variables.map((variable) => new GlobalVariable(variable, view, false)),
+    [Symbol.dispose]() {},
+  };
+}
+
 /** Makes the map of a section, fills it, and freezes it if programs only read it. */
 export function loadSection(section: DataSection, bytes: Uint8Array, btf: MapSpec['btf']): LoadedSection {
   const { name, readOnly } = section;

@@ -123,7 +123,10 @@ export interface VariableSpec {
   readonly type: Type | null;
 }
 
-/** `.rodata`, `.data` or `.bss`: an array map of one value, named after it. */
+/** The variables that lie in the object's arena: clang's address space 1 (LLVM 19). They are at its beginning, in no map of their own. */
+export const ARENA_SECTION = '.addr_space.1';
+
+/** `.rodata`, `.data` or `.bss`: an array map of one value, named after it; or {@link ARENA_SECTION}. */
 export interface DataSection {
   readonly name: string;
   readonly bytes: Uint8Array;

@@ -47,8 +47,17 @@ export class VmArena extends ArenaMemory {
   }
 
   /** All of it: the VM's regions ask for it as for a map's first value. */
-  valueBytes(): Uint8Array {
+  valueBytes(_number: number): Uint8Array {
     return this.#bytes;
+  }
+
+  /** Puts an object's variables at the beginning. */
+  begin(bytes: Uint8Array): void {
+    if (bytes.length > this.#bytes.length) {
+      throw new RangeError(`${bytes.length} bytes of variables do not fit the arena ${this.spec.name}`);
+    }
+    this.#bytes.set(bytes);
+    this.touch(0, bytes.length);
   }
 
   /** What user space calls this offset, as two words. */

@@ -3,7 +3,7 @@
  */
 import { type Codec, codecFor } from '../loader/codec.ts';
 import { kconfigBytes } from '../loader/kernel-config.ts';
-import type { DataSection, MapSpec, ObjectSpec, VariableSpec } from '../object/spec.ts';
+import { ARENA_SECTION, type DataSection, type MapSpec, type ObjectSpec, type VariableSpec } from '../object/spec.ts';
 import { VmArena } from './arena.ts';
 import { VmBloomFilter, VmQueue, VmRingBuffer, VmStorage } from './buffers.ts';
 import { isKeyed, VmMap, type VmMapSpec } from './maps.ts';
@@ -105,7 +105,7 @@ export class ObjectMaps {
       this.#add(map.name, made.map);
     }
     for (const section of spec.data) {
-      const map = sectionMap(section);
+      const map = section.name === ARENA_SECTION ? this.#arenaWith(section) : sectionMap(section);
       this.#add(section.name, map);
       for (const variable of section.variables) {
         this.variables[variable.name] = new VmVariable(variable, map.valueBytes(0));
@@ -118,6 +118,13 @@ export class ObjectMaps {
     for (const [name, bytes] of Object.entries(options.kernelSymbols)) {
       this.#add(name, sectionMap({ name, bytes, readOnly: true }));
     }
+  }
+
+  #arenaWith({ name, bytes }: DataSection): VmArena {
+    const [arena] = Object.values(this.arenas);
+    if (arena === undefined) throw new ReferenceError(`the object has variables in an arena (${name}), and no arena`);
+    arena.begin(bytes);
+    return arena;
   }
 
   #add(name: string, map: AnyMap): void {

@@ -15,7 +15,7 @@ import { readBtf } from './read-btf.ts';
 import { functionAt, type PlacedFunction, placeFunctions, readFunctions } from './read-functions.ts';
 import { type NameOf, placesOf, readMaps, readStructOps } from './read-maps.ts';
 
-const DATA = /^\.(?:ro)?data(?:\..+)?$|^\.bss(?:\..+)?$/;
+const DATA = /^\.(?:ro)?data(?:\..+)?$|^\.bss(?:\..+)?$|^\.addr_space\.1$/;
 const READ_ONLY = /^\.rodata/;
 
 /**
