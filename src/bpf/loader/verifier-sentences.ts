@@ -186,6 +186,11 @@ const rules: readonly Rule[] = [
       `the helper bpf_${(unknown ?? known).replace(/^bpf_/, '')} (${number ?? other}) is not there for programs of this type here`,
   ],
   [
+    /program must be sleepable to call sleepable kfunc (\w+)/,
+    ([, name]) =>
+      `the kernel’s ${name} may sleep here, and this program may not: call it in a syscall program or another that may`,
+  ],
+  [
     /cannot call GPL-restricted function/,
     () => 'a helper for GPL-compatible programs is called: declare such a licence',
   ],
