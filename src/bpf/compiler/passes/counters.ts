@@ -32,6 +32,17 @@ function sumOf(next: Value, phi: Phi): Binary | null {
   return sum.right.kind === 'constant' ? sum : null;
 }
 
+/** Whether a block looks like the head of a loop with a counter, which is seen without a tree. Most functions have none. */
+function mayCount(block: Block): boolean {
+  const end = block.terminator;
+  if (block.predecessors.length !== 2 || end?.kind !== 'branch') return false;
+  const phi = end.left;
+  if (phi.kind !== 'phi' || phi.block !== block) return false;
+  const [first, second] = phi.inputs;
+  if (first.kind === 'constant') return sumOf(second, phi) !== null;
+  return second.kind === 'constant' && sumOf(first, phi) !== null;
+}
+
 function counterOf(loop: Loop, phi: Phi, end: Branch, isInside: Condition): Counter | null {
   const [first, second] = phi.inputs;
   const isFirstOuter = !loop.blocks.has(phi.block.predecessors[0]);
@@ -57,8 +68,7 @@ function countersOf(loop: Loop): Counter[] {
 
 /** The counters of a function's loops. */
 export function findCounters(irFunction: IrFunction): Counter[] {
-  // Most functions have no loop, and that is seen without a tree.
-  if (!irFunction.blocks.some((block) => block.phis.length > 0 && block.predecessors.length > 1)) return [];
+  if (!irFunction.blocks.some(mayCount)) return [];
   return loopsOf(new DominatorTree(irFunction)).flatMap(countersOf);
 }
 

@@ -24,6 +24,7 @@ import {
   type Width,
 } from '../ir.ts';
 import { signed64 } from './evaluate.ts';
+import { ValueMap } from './value-map.ts';
 
 /** Where a new value comes from: what it stands for in messages. */
 export type Origin = Pick<Value, 'location' | 'name'>;
@@ -33,12 +34,14 @@ export class Editor {
   readonly function: IrFunction;
   readonly #constants = new Map<bigint, Constant>();
   readonly #pending: Constant[] = [];
-  readonly #replacements = new Map<Value, Value>();
+  readonly #replacements: ValueMap<Value>;
+  readonly #replaced: Value[] = [];
   #nextBlock: number;
 
   /** Every number moves to the entry, once: equal operands are then the same object. `placeConstants` moves them back to their uses. */
   constructor(irFunction: IrFunction) {
     this.function = irFunction;
+    this.#replacements = new ValueMap(irFunction);
     this.#nextBlock = irFunction.blocks.reduce((next, block) => Math.max(next, block.id + 1), 0);
     for (const block of irFunction.blocks) {
       block.operations = block.operations.filter((operation) => {
@@ -101,12 +104,14 @@ export class Editor {
 
   /** From `settle` on, every use of `old` is one of `by`. */
   replace(old: Value, by: Value): void {
-    if (old !== by) this.#replacements.set(old, by);
+    if (old === by) return;
+    this.#replacements.set(old, by);
+    this.#replaced.push(old);
   }
 
   /** What a value has been replaced by, so far. */
   resolve(value: Value): Value {
-    if (this.#replacements.size === 0) return value;
+    if (this.#replaced.length === 0) return value;
     let found = value;
     for (let next = this.#replacements.get(found); next !== undefined; next = this.#replacements.get(found)) {
       found = next;
@@ -117,14 +122,14 @@ export class Editor {
   /** Carries replacements out and puts new numbers into the entry. */
   settle(): void {
     if (this.#pending.length > 0) this.function.blocks[0].operations.unshift(...this.#pending.splice(0));
-    if (this.#replacements.size === 0) return;
+    if (this.#replaced.length === 0) return;
     const resolve = (value: Value): Value => this.resolve(value);
     for (const block of this.function.blocks) {
       for (const phi of block.phis) mapOperands(phi, resolve);
       for (const operation of block.operations) mapOperands(operation, resolve);
       if (block.terminator !== null) mapTerminator(block.terminator, resolve);
     }
-    this.#replacements.clear();
+    for (const value of this.#replaced.splice(0)) this.#replacements.set(value, undefined);
   }
 
   /** Forgets numbers that are gone from the entry, so that they are made anew. */

@@ -6,28 +6,29 @@
  * A newcomer would get wrong: `if (zext(x) < 10) use(p + zext(x))` must not become a comparison of x. The program means the same,
  * and the verifier no longer sees that the offset is bounded.
  */
-import { type IrFunction, operandsOf, type Value } from '../ir.ts';
+import { forEachOperand, type IrFunction, operandsOf, type Value } from '../ir.ts';
 import { findCounters, largestOf } from './counters.ts';
 import { KnownBits } from './known-bits.ts';
+import { ValueMap } from './value-map.ts';
 
 /** Adds a value, and what it is computed from, to the watched ones. */
-function watch(watched: Set<Value>, first: Value): void {
+function watch(watched: ValueMap<true>, first: Value): void {
   const open = [first];
   for (let value = open.pop(); value !== undefined; value = open.pop()) {
-    if (value.space !== 'scalar' || watched.has(value)) continue;
-    watched.add(value);
+    if (value.space !== 'scalar' || watched.get(value)) continue;
+    watched.set(value, true);
     if (value.kind === 'binary' || value.kind === 'unary' || value.kind === 'phi') open.push(...operandsOf(value));
   }
 }
 
 /** Offsets of pointers and arguments of calls, and what they are computed from. */
-function watchedIn(irFunction: IrFunction): Set<Value> {
-  const watched = new Set<Value>();
+function watchedIn(irFunction: IrFunction): ValueMap<true> {
+  const watched = new ValueMap<true>(irFunction);
   for (const block of irFunction.blocks) {
     for (const operation of block.operations) {
       const isArithmetic = operation.kind === 'binary' && operation.space !== 'scalar';
       if (!isArithmetic && operation.kind !== 'call') continue;
-      for (const operand of operandsOf(operation)) watch(watched, operand);
+      forEachOperand(operation, (operand) => watch(watched, operand));
     }
   }
   return watched;
@@ -35,36 +36,38 @@ function watchedIn(irFunction: IrFunction): Set<Value> {
 
 /** Knowledge about a function's values, for one pass. */
 export class Knowledge {
-  readonly #watched: Set<Value>;
+  readonly #watched: ValueMap<true>;
   readonly #arithmetic: KnownBits;
   readonly #verifiers: KnownBits;
 
   constructor(irFunction: IrFunction) {
     this.#watched = watchedIn(irFunction);
-    const largest = new Map<Value, bigint>();
+    const largest = new ValueMap<bigint>(irFunction);
     for (const counter of findCounters(irFunction)) {
       const most = largestOf(counter);
       // The sum is what the counter is in the next turn.
-      if (most !== null) largest.set(counter.phi, most).set(counter.sum, most);
+      if (most === null) continue;
+      largest.set(counter.phi, most);
+      largest.set(counter.sum, most);
     }
-    this.#arithmetic = new KnownBits(false, largest);
+    this.#arithmetic = new KnownBits(irFunction, false, largest);
     // The verifier goes through every turn of a loop with the numbers of that turn.
-    this.#verifiers = new KnownBits(true, largest);
+    this.#verifiers = new KnownBits(irFunction, true, largest);
   }
 
   /** Whether the verifier must bound it. */
   isWatched(value: Value): boolean {
-    return value.kind !== 'constant' && this.#watched.has(value);
+    return value.kind !== 'constant' && this.#watched.get(value) === true;
   }
 
   /** What stands in a watched value's place is watched. */
   inherit(from: Value, to: Value): void {
-    if (this.#watched.has(from)) watch(this.#watched, to);
+    if (this.#watched.get(from)) watch(this.#watched, to);
   }
 
   /** The bits known of a value, seen from `user`, which would change for them. */
   bits(user: Value): KnownBits {
-    return this.#watched.has(user) ? this.#verifiers : this.#arithmetic;
+    return this.#watched.get(user) ? this.#verifiers : this.#arithmetic;
   }
 
   /** What is known about a condition's operands. */

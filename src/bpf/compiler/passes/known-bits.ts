@@ -5,8 +5,9 @@
  *
  * A newcomer would get wrong: a phi whose inputs are not judged yet counts as unknown. That is always right and never complete.
  */
-import type { Binary, Unary, Value } from '../ir.ts';
+import type { Binary, IrFunction, Unary, Value } from '../ir.ts';
 import { signed64 } from './evaluate.ts';
+import { ValueMap } from './value-map.ts';
 
 const ALL = 0xffff_ffff_ffff_ffffn;
 const LOW = 0xffff_ffffn;
@@ -28,26 +29,24 @@ const filled = (value: bigint): bigint => (value === 0n ? 0n : (1n << BigInt(val
 /** Knowledge about the values of one function. It holds as long as the function means the same. */
 export class KnownBits {
   readonly #isVerifiers: boolean;
-  readonly #counters: ReadonlyMap<Value, bigint>;
-  readonly #known = new Map<Value, Bits64>();
-  readonly #signs = new Map<Value, number>();
+  readonly #counters: ValueMap<bigint>;
+  readonly #known: ValueMap<Bits64>;
+  readonly #signs: ValueMap<number>;
 
   /** `isVerifiers`: no more than what the verifier finds out, too. `counters`: the largest values of loops' counters and of their sums. */
-  constructor(isVerifiers: boolean, counters: ReadonlyMap<Value, bigint> = new Map()) {
+  constructor(irFunction: IrFunction, isVerifiers: boolean, counters: ValueMap<bigint>) {
     this.#isVerifiers = isVerifiers;
     this.#counters = counters;
+    this.#known = new ValueMap(irFunction);
+    this.#signs = new ValueMap(irFunction);
   }
 
   of(value: Value): Bits64 {
-    if (value.kind === 'constant') {
-      const ones = BigInt.asUintN(64, value.value);
-      return { zeros: ALL ^ ones, ones };
-    }
     const known = this.#known.get(value);
     if (known !== undefined) return known;
     // Whoever asks for it while it is being found out (through a loop) learns nothing.
     this.#known.set(value, unknown);
-    const found = value.space === 'scalar' ? this.#find(value) : unknown;
+    const found = value.space === 'scalar' || value.kind === 'constant' ? this.#find(value) : unknown;
     this.#known.set(value, found);
     return found;
   }
@@ -119,6 +118,10 @@ export class KnownBits {
     const counted = this.#counters.get(value);
     if (counted !== undefined) return { zeros: ALL ^ filled(counted), ones: 0n };
     switch (value.kind) {
+      case 'constant': {
+        const ones = BigInt.asUintN(64, value.value);
+        return { zeros: ALL ^ ones, ones };
+      }
       case 'compare':
         return boolean;
       case 'load':

@@ -13,6 +13,8 @@ export interface Held extends Pick<Access, 'address' | 'offset' | 'width'> {
   readonly value: Value;
   /** For a load: how its value is extended. A stored value is as it is. */
   readonly load: Load | null;
+  /** The memory that it lies in, as {@link Aliases.memoryOf} tells. */
+  readonly memory: number;
 }
 
 const HELD_MAX = 32;
@@ -54,12 +56,15 @@ export class KnownMemory {
   /** What a load of just these bytes would give; null where that is not known. */
   find(load: Load): Held | null {
     if (!isPlain(load)) return null;
-    return this.#held.find((held) => this.#isPlaceOf(held, load)) ?? null;
+    for (const held of this.#held) if (this.#isPlaceOf(held, load)) return held;
+    return null;
   }
 
   /** Whether a store writes what lies there already. */
   isThere(store: Store): boolean {
-    return isPlain(store) && this.#held.some((held) => held.value === store.value && this.#isPlaceOf(held, store));
+    if (!isPlain(store)) return false;
+    for (const held of this.#held) if (held.value === store.value && this.#isPlaceOf(held, store)) return true;
+    return false;
   }
 
   #isPlaceOf(held: Held, access: Load | Store): boolean {
@@ -69,9 +74,8 @@ export class KnownMemory {
   /** Notes what an operation does to memory and tells of it. */
   pass(operation: Operation): void {
     if (operation.kind === 'store' || operation.kind === 'atomic') {
-      if (this.#held.some((held) => this.#aliases.mayTouch(held, operation))) {
-        this.#held = this.#held.filter((held) => !this.#aliases.mayTouch(held, operation));
-      }
+      const memory = this.#aliases.memoryOf(operation.address);
+      this.#forget((held) => (held.memory & memory) !== 0 && this.#aliases.mayTouch(held, operation));
     } else if (operation.kind === 'call') {
       this.#forgetWritten(this.#aliases.written(operation));
     }
@@ -81,16 +85,23 @@ export class KnownMemory {
 
   #hold({ address, offset, width }: Load | Store, value: Value, load: Load | null): void {
     if (this.#held.length >= HELD_MAX) this.#held.shift();
-    this.#held.push({ address, offset, width, value, load });
+    this.#held.push({ address, offset, width, value, load, memory: this.#aliases.memoryOf(address) });
   }
 
   #forgetWritten(written: number): void {
-    if (written === 0) return;
-    this.#held = this.#held.filter((held) => (this.#aliases.memoryOf(held.address) & written) === 0);
+    if (written !== 0) this.#forget((held) => (held.memory & written) !== 0);
+  }
+
+  #forget(isGone: (held: Held) => boolean): void {
+    const held = this.#held;
+    let kept = 0;
+    for (const one of held) if (!isGone(one)) held[kept++] = one;
+    while (held.length > kept) held.pop();
   }
 
   /** What the blocks on all ways from `above` to `below` may write; `above` itself is left out. */
   #writtenBetween(above: Block, below: Block): number {
+    if (below.predecessors.length === 1 && below.predecessors[0] === above) return 0;
     let written = 0;
     const seen = new Set([above]);
     const open = [...below.predecessors];

@@ -18,6 +18,7 @@ import { type Held, KnownMemory } from './known-memory.ts';
 import { simplifyBinary, type Workshop } from './simplify-binary.ts';
 import { simplifyTest, type Test } from './simplify-condition.ts';
 import { simplifyUnary } from './simplify-unary.ts';
+import { ValueMap } from './value-map.ts';
 
 type Branch = Extract<Terminator, { kind: 'branch' }>;
 
@@ -34,7 +35,7 @@ class Walk implements Workshop {
   /** Blocks that an edge still leads to, from what was visited. */
   readonly #entered = new Set<Block>();
   /** The deepest block so far, as a depth in the tree, whose entry tells something of a value; and what that was before. */
-  readonly #asked = new Map<Value, number>();
+  readonly #asked: ValueMap<number>;
   readonly #askedBefore: { readonly value: Value; readonly depth: number }[] = [];
   #depth = 0;
   readonly #resolve = (value: Value): Value => this.editor.resolve(value);
@@ -50,6 +51,7 @@ class Walk implements Workshop {
     this.#entered.add(this.tree.order[0]);
     this.#memory = new KnownMemory(editor.function, this.tree);
     this.#known = new KnownComputations(editor.function.nextId);
+    this.#asked = new ValueMap(editor.function);
   }
 
   run(): void {
