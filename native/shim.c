@@ -75,14 +75,15 @@ static void finalize_mapping(napi_env env, void *data, void *hint) {
   free(mapping);
 }
 
-// map(length, protection, flags, descriptor, offset): an ArrayBuffer, or the negative errno. Garbage collection unmaps.
+// map(length, protection, flags, descriptor, offset, address = 0): an ArrayBuffer, or the negative errno. Garbage collection
+// unmaps.
 static napi_value map(napi_env env, napi_callback_info info) {
-  napi_value arguments[5], result;
-  size_t count = 5;
-  int64_t values[5] = {0, 0, 0, -1, 0};
+  napi_value arguments[6], result;
+  size_t count = 6;
+  int64_t values[6] = {0, 0, 0, -1, 0, 0};
   napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
-  for (size_t i = 0; i < count && i < 5; i++) napi_get_value_int64(env, arguments[i], &values[i]);
-  void *address = mmap(NULL, (size_t)values[0], (int)values[1], (int)values[2], (int)values[3], (off_t)values[4]);
+  for (size_t i = 0; i < count && i < 6; i++) napi_get_value_int64(env, arguments[i], &values[i]);
+  void *address = mmap((void *)values[5], (size_t)values[0], (int)values[1], (int)values[2], (int)values[3], (off_t)values[4]);
   if (address == MAP_FAILED) return number(env, -errno);
   struct mapping *mapping = malloc(sizeof *mapping);
   if (mapping == NULL) {

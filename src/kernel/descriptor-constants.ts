@@ -145,6 +145,8 @@ export const MAP_SHARED = 1;
 export const MAP_PRIVATE = 2;
 export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
+/** At the address that is given, or EEXIST where something is there (Linux 4.17). */
+export const MAP_FIXED_NOREPLACE = 0x100000;
 export const MAP_LOCKED = 0x2000;
 export const MAP_NORESERVE = 0x4000;
 export const MAP_POPULATE = 0x8000;

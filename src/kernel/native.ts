@@ -24,7 +24,14 @@ export interface Shim {
   /** One bit for each descriptor that is to be closed when this environment ends. */
   readonly owned: ArrayBuffer;
   run(count: number): void;
-  map(length: number, protection: number, flags: number, descriptor: number, offset: number): ArrayBuffer | number;
+  map(
+    length: number,
+    protection: number,
+    flags: number,
+    descriptor: number,
+    offset: number,
+    address?: number,
+  ): ArrayBuffer | number;
   unmap(buffer: ArrayBuffer): void;
   addressOf(view: ArrayBuffer | ArrayBufferView): number;
   hook(callback: (() => boolean) | null): void;

@@ -6,12 +6,14 @@
  * to does not.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { release } from 'node:os';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { compile } from '../../src/bpf/compiler/compile.ts';
 import { u64 } from '../../src/bpf/index.ts';
 import { load } from '../../src/bpf/load.ts';
+import { MappedArena } from '../../src/bpf/loader/arena.ts';
 import type { ArenaMemory } from '../../src/bpf/loader/arena-memory.ts';
 import { loadObject } from '../../src/bpf/loader/collection.ts';
 import { readElf } from '../../src/bpf/object/elf/read.ts';
@@ -20,7 +22,8 @@ import type { ObjectSpec } from '../../src/bpf/object/spec.ts';
 import { instantiate } from '../../src/bpf/vm/object.ts';
 import { BPF_F_MMAPABLE, BPF_F_SLEEPABLE } from '../../src/kernel/bpf-attributes.ts';
 import { everywhere, inBoth, ofText } from '../support/bpf-arena.ts';
-import { kernelSkip as skip } from '../support/bpf-kernel.ts';
+import { shared } from '../support/bpf-arena-child.ts';
+import { mounted, kernelSkip as skip } from '../support/bpf-kernel.ts';
 import { functionOf, kind, mapOf, objectOf } from '../support/bpf-object.ts';
 import { clangSkip, compileFixture } from '../support/bpf-objects.ts';
 import { Node } from './programs/sample-arena.bpf.ts';
@@ -149,6 +152,28 @@ test('objects that share an arena share its mapping', { skip }, () => {
     assert.equal(reader.arenas.pages.address, builder.arenas.pages.address);
   }
   assert.deepEqual(valuesOf(builder.arenas.pages, builder.globals.head.value as bigint), [51n, 41n, 31n, 21n, 11n]);
+});
+
+test('processes share an arena that is pinned and has an address', { skip }, () => {
+  using place = mounted('bpf');
+  using object = loadObject(shared, { pinDirectory: place.path });
+  const arena = object.arenas.shared;
+  assert.equal(arena.address, 0x1000_0000_2000n);
+  assert.equal(object.programs.put.testRun({}).result, 0);
+  const address = object.globals.place.value as bigint;
+  const child = fileURLToPath(new URL('../support/bpf-arena-child.ts', import.meta.url));
+  const seen = execFileSync(process.execPath, [child, place.path, `${address}`], { encoding: 'utf8' });
+  assert.equal(seen, '21');
+  assert.equal(arena.read(u64, address), 42n);
+});
+
+test('an arena cannot be mapped where something lies, nor at two places', { skip }, () => {
+  using object = loadObject(compile(fileURLToPath(list)));
+  const { pages } = object.maps;
+  const other = { descriptor: pages.descriptor, spec: { type: 'arena', maxEntries: 4 } };
+  assert.throws(() => MappedArena.of(other), /EINVAL; it is mapped at another address already/);
+  const taken = { ...other, spec: { ...other.spec, extra: object.arenas.pages.address } };
+  assert.throws(() => MappedArena.of(taken), /EEXIST; something lies at its address/);
 });
 
 /** Both casts: of a pointer in the context, which is followed and put back. */
