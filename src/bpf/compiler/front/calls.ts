@@ -10,6 +10,7 @@ import type { Frame } from './frame.ts';
 import { callFunction } from './functions.ts';
 import { callHelper, type MapOperand } from './helpers.ts';
 import { callIntrinsic } from './intrinsics.ts';
+import { refuseUnannotated } from './kernel-hints.ts';
 import { kernelPointer } from './memory.ts';
 import { argumentsOf, bare, type Call, type Expression } from './syntax.ts';
 import { computed, describe, isScalarType, NOTHING, type Operand, pointerTo } from './values.ts';
@@ -44,6 +45,7 @@ function callKernel(frame: Frame, node: Call, operand: Operand & { kind: 'kernel
     const value = frame.value(argument, type);
     if (value.kind === 'null') return builder.constant(0);
     if (value.kind === 'pointer') return frame.settle(frame.present(argument, value));
+    refuseUnannotated(frame, argument, value, null);
     return refuse(argument, `${describe(value)} is no pointer`);
   });
   unit.addKernelSymbol(name, 'function', false);

@@ -13,6 +13,7 @@ import { lowerCallback } from './callbacks.ts';
 import type { MapEntity } from './entities.ts';
 import type { Frame } from './frame.ts';
 import { slotFor, temporary } from './initialise.ts';
+import { refuseUnannotated } from './kernel-hints.ts';
 import { globalPlace, targetPlace } from './members.ts';
 import { assign, copy, kernelPointer, load } from './memory.ts';
 import { argumentsOf, bare, type Call, type Expression, type FunctionNode } from './syntax.ts';
@@ -166,6 +167,7 @@ function passPointer(passing: Passing, parameter: HelperParameter, argument: Exp
     values.push(frame.builder.constant(0));
     return;
   }
+  refuseUnannotated(frame, argument, operand, null);
   if (operand.kind !== 'pointer') refuse(argument, `${describe(operand)} is no pointer`);
   if (parameter.kind === 'context' && operand.space !== 'context') {
     refuse(argument, `${describe(operand)} is not the program’s context`, 'pass the context');

@@ -9,6 +9,7 @@ import { type Located, refuse } from '../diagnostics.ts';
 import { widened } from './arithmetic.ts';
 import { partOf } from './constants.ts';
 import type { Frame } from './frame.ts';
+import { refuseContext, refuseUnannotated } from './kernel-hints.ts';
 import { load } from './memory.ts';
 import { bare, type Expression, type ExpressionOf, type Member } from './syntax.ts';
 import { describe, known, type Operand, type Place, type Pointer } from './values.ts';
@@ -79,9 +80,7 @@ function memberOfPointer(frame: Frame, node: AnyMember, pointer: Pointer, name: 
   if (name === 'length' && type.kind === 'array') return known(U32, BigInt(type.length), true);
   frame.present(node.object, pointer);
   const text = textOf(node);
-  if (type.kind === 'void' && pointer.space === 'context') {
-    refuse(node.object, 'the fields of this context are not known', 'annotate it: (context: Value<typeof Event>)');
-  }
+  if (type.kind === 'void' && pointer.space === 'context') refuseContext(frame, node.object);
   if (pointer.boxed) {
     if (name === 'value') return targetPlace(pointer, text);
     const advice =
@@ -146,6 +145,7 @@ export function memberOf(frame: Frame, node: AnyMember, object: Operand): Operan
   const target = object.kind === 'place' ? load(frame, node.object, object) : object;
   if (target.kind !== 'pointer') {
     if (isNamed && target.kind === 'map') refuse(node, `${describe(target)} has no ${name}`, 'call one of its methods');
+    if (isNamed) refuseUnannotated(frame, node, target, name);
     refuse(node, `${describe(target)} has no ${isNamed ? name : 'elements'}`);
   }
   return isNamed ? memberOfPointer(frame, node, target, name) : element(frame, node, target);

@@ -4,7 +4,6 @@
  * A newcomer would get wrong: the kernel passes one pointer, the context, whatever the body's parameters are. For hooks that pass the
  * arguments of a kernel function the context is an array of 64-bit numbers, and each parameter is read from it at the beginning.
  */
-import type { ContextDefinition } from '../../library/definitions.ts';
 import { I32, type Type, U64, VOID } from '../../types.ts';
 import { Builder } from '../builder.ts';
 import { refuse } from '../diagnostics.ts';
@@ -13,6 +12,7 @@ import { convert, operandOf } from './arithmetic.ts';
 import type { ProgramEntity } from './entities.ts';
 import { Frame, type Rules } from './frame.ts';
 import { bindParameter, lowerBody, pointerType, returnAll } from './functions.ts';
+import { adviceOnContext } from './kernel-hints.ts';
 import { kernelPointer } from './memory.ts';
 import { assignedIn } from './scan.ts';
 import type { Parameter } from './syntax.ts';
@@ -23,12 +23,6 @@ import { computed, describe, isScalarType, type Operand, pointerTo } from './val
 
 /** Hooks whose programs may follow pointers into the kernel themselves; in others bpf_probe_read_kernel does it. */
 const FOLLOWS_POINTERS: ReadonlySet<string> = new Set(['tracing', 'lsm', 'struct_ops']);
-
-/** What to annotate a context with: a layout is needed, which an interface is not. */
-function adviceOnContext(kind: ContextDefinition['kind']): string {
-  const declaration = kind === 'iterator' ? "kernelStruct('bpf_iter__…', { … })" : 'struct({ common: u64, … })';
-  return `declare const Event = ${declaration} and write (context: Value<typeof Event>)`;
-}
 
 function contextType(program: ProgramEntity): Type {
   const { context } = program.definition;
@@ -80,7 +74,7 @@ function annotatedContext(frame: Frame, program: ProgramEntity, parameter: Param
     if (kind === 'raw') return pointerTo(contextType(program), address, 'context', { writable: false, boxed: false });
     // Helpers take it whatever its fields are.
     if (annotation === null) return pointerTo(VOID, address, 'context', { writable: false });
-    refuse(parameter, 'this annotation does not say where the fields lie', adviceOnContext(kind));
+    refuse(parameter, 'this annotation does not say where the fields lie', adviceOnContext(frame, program));
   }
   const { core } = kernelPointer(declared, false);
   return pointerTo(declared, address, 'context', { core, writable: kind === 'raw' });

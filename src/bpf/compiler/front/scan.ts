@@ -48,6 +48,20 @@ export function assignedIn(node: object): ReadonlySet<string> {
   return names;
 }
 
+/** The fields that are used of a name below a node, in the order of the text. */
+export function membersIn(node: object, name: string): readonly string[] {
+  const found = new Set<string>();
+  if (isNode(node)) {
+    walk(node, ({ type, object, property, computed }) => {
+      if (!type.endsWith('MemberExpression') || computed === true || !isNode(object) || !isNode(property)) return;
+      if (object.type === 'Identifier' && object.name === name && property.type === 'Identifier') {
+        found.add(property.name as string);
+      }
+    });
+  }
+  return [...found];
+}
+
 /** How many nodes a function has. */
 export function sizeOf(node: object): number {
   const known = sizes.get(node);
