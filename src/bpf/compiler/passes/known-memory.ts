@@ -74,7 +74,7 @@ export class KnownMemory {
   /** Notes what an operation does to memory and tells of it. */
   pass(operation: Operation): void {
     if (operation.kind === 'store' || operation.kind === 'atomic') {
-      const memory = this.#aliases.memoryOf(operation.address);
+      const memory = this.#aliases.written(operation);
       this.#forget((held) => (held.memory & memory) !== 0 && this.#aliases.mayTouch(held, operation));
     } else if (operation.kind === 'call') {
       this.#forgetWritten(this.#aliases.written(operation));
