@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import type { ObjectSpec } from '../object/spec.ts';
 import { BackEndError, type Cpu, generate } from './back/index.ts';
 import { checkFunction } from './check.ts';
-import { CompileErrors } from './diagnostics.ts';
+import { CompileErrors, isTooDeep, tooDeep } from './diagnostics.ts';
 import { type FrontResult, lowerModule } from './front/index.ts';
 import type { IrModule } from './ir.ts';
 import { objectOf } from './object-of.ts';
@@ -31,16 +31,23 @@ export interface CompileOptions {
 }
 
 function complete(front: FrontResult, options: CompileOptions): ObjectSpec {
+  try {
+    return generated(front, options);
+  } catch (error) {
+    if (error instanceof BackEndError) throw placed(error, front.module);
+    const [file] = front.module.files;
+    if (isTooDeep(error)) throw new CompileErrors([tooDeep({}, file?.path ?? '')], () => file?.text ?? '');
+    throw error;
+  }
+}
+
+function generated(front: FrontResult, options: CompileOptions): ObjectSpec {
   const { optimise: isOptimised = true, check = false, cpu } = options;
   if (check) expectWellFormed(front.module, 'the front end');
   if (isOptimised) optimise(front.module);
   else joinReads(front.module);
   if (check) expectWellFormed(front.module, 'the optimiser');
-  try {
-    return objectOf(front, generate(front.module, { cpu }));
-  } catch (error) {
-    throw error instanceof BackEndError ? placed(error, front.module) : error;
-  }
+  return objectOf(front, generate(front.module, { cpu }));
 }
 
 /** What the back end cannot do, shown as everything else that is wrong with a source. */

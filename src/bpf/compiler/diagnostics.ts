@@ -34,6 +34,18 @@ export class Refusal extends Error {
   }
 }
 
+/** Whether an error says that the source nests deeper than this process can follow: the parser and the compiler call themselves. */
+export function isTooDeep(error: unknown): boolean {
+  return error instanceof RangeError && error.message.startsWith('Maximum call stack');
+}
+
+/** What is told of it. */
+export function tooDeep(node: Located, file: string): Diagnostic {
+  const { line, column } = node.loc?.start ?? { line: 1, column: 0 };
+  const advice = 'write it as several statements or functions';
+  return { file, line, column: column + 1, message: 'this nests too deeply for the compiler', advice };
+}
+
 /** Ends the statement that `node` belongs to. */
 export function refuse(node: Located, message: string, advice: string | null = null): never {
   const start = node.loc?.start;

@@ -15,7 +15,7 @@ import { declareStructOps } from './struct-ops.ts';
 import { argumentsOf, bare, type Call, type Expression, type FunctionNode } from './syntax.ts';
 import { annotated, type EvaluateNode, typeOf } from './types.ts';
 import type { Unit } from './unit.ts';
-import { describe, isScalarType, NOTHING, type Operand } from './values.ts';
+import { describe, isScalarType, NOTHING, nameOfType, type Operand } from './values.ts';
 
 function enumOf(unit: Unit, module: Module, declaration: Declaration & { kind: 'enum' }): Operand {
   const { node } = declaration;
@@ -88,10 +88,20 @@ function declareProgram(unit: Unit, module: Module, definition: ProgramDefinitio
   return { kind: 'function', function: { name, node: body.node, module: body.module, separate: true } };
 }
 
+/** Globals are written out in the object, as bytes where they are not zero. */
+const GLOBAL_BYTES_MAX = 64 * 1024 * 1024;
+
 function globalOf(unit: Unit, call: Call, name: string, readOnly: boolean, evaluate: EvaluateNode): Operand {
   const [typeNode, initial] = argumentsOf(call);
   if (typeNode === undefined) refuse(call, 'a global needs a type', 'write global(u64, 0n)');
   const type = typeOf(typeNode, evaluate);
+  if (bytesOf(type) > GLOBAL_BYTES_MAX) {
+    refuse(
+      typeNode,
+      `${nameOfType(type)} is too large for a global`,
+      'keep it in an array with the flag BPF_F_MMAPABLE',
+    );
+  }
   const bytes = new Uint8Array(bytesOf(type));
   if (initial !== undefined) initialBytes(bytes, 0, type, initial, evaluate);
   const section = readOnly ? '.rodata' : bytes.some((byte) => byte !== 0) ? '.data' : '.bss';

@@ -33,7 +33,7 @@ function sideOf(frame: Frame, node: Expression, operand: Operand, type: Type): S
   if (operand.kind !== 'pointer') return refuseSide(node, operand);
   const pointer = frame.present(node, operand);
   if (!pointer.probe && pointer.core === null) return { pointer };
-  const target = slotFor(frame, pointer.type, 'compared');
+  const target = slotFor(frame, node, pointer.type, 'compared');
   copy(frame, node, targetPlace(target, 'this'), pointer);
   return { pointer: target };
 }

@@ -9,7 +9,8 @@
 import type { Type } from '../../types.ts';
 import type { Builder, Variable } from '../builder.ts';
 import { type Located, refuse, refuseSilently } from '../diagnostics.ts';
-import type { Block, Value } from '../ir.ts';
+import type { Block, Space, Value } from '../ir.ts';
+import { leadsIntoArena } from './arenas.ts';
 import { convert, operandOf } from './arithmetic.ts';
 import type { FunctionEntity, Module, ProgramEntity } from './entities.ts';
 import type { Expression, Statement } from './syntax.ts';
@@ -86,6 +87,8 @@ export class Frame {
   /** The type that the function here is annotated to give; for literals that it returns. */
   result: Type | null = null;
   targets: Target[] = [];
+  /** Nodes of the functions that were inlined so far. */
+  inlinedNodes = 0;
   /** The functions being inlined here, outermost first. */
   calling: readonly FunctionEntity[] = [];
   /** The call whose value nobody takes: the whole of an expression statement. */
@@ -252,7 +255,14 @@ export class Frame {
     if (variable === null) return refuseSilently();
     const { ir, shape } = variable;
     if (shape.kind === 'scalar') return computed(shape.type, this.builder.read(ir));
-    return { ...shape, address: this.builder.read(ir), offset: 0, binding };
+    // A variable that was only null so far, as before a loop, is read before it is known where it will lead.
+    if (shape.space === 'scalar' && leadsIntoArena(this.unit, shape.type)) this.#lead(variable, 'arena');
+    return { ...variable.shape, address: this.builder.read(ir), offset: 0, binding } as Pointer;
+  }
+
+  #lead(variable: LocalVariable, space: Space): void {
+    variable.ir.space = space;
+    variable.shape = { ...(variable.shape as Pointer), space };
   }
 
   /** Gives a variable a new value. */

@@ -30,6 +30,8 @@ import {
 
 /** Nodes of the syntax up to which a function that is called several times is still inlined. */
 const INLINE_SIZE_MAX = 160;
+/** Nodes that a function takes in of others; beyond that they are called. Functions that call each other twice double at each step. */
+const INLINED_NODES_MAX = 20_000;
 /** Arguments of a BPF function: registers 1 to 5. */
 const ARGUMENTS_MAX = 5;
 
@@ -337,6 +339,9 @@ export function callFunction(
     return frame.value(argument, expected);
   });
   const { unit } = frame;
-  const inlines = !entity.separate && (sizeOf(entity.node) <= INLINE_SIZE_MAX || callsOf(unit, entity.name) <= 1);
+  const size = sizeOf(entity.node);
+  const isSmall = size <= INLINE_SIZE_MAX && frame.inlinedNodes + size <= INLINED_NODES_MAX;
+  const inlines = !entity.separate && (isSmall || callsOf(unit, entity.name) <= 1);
+  if (inlines) frame.inlinedNodes += size;
   return inlines ? inline(frame, node, entity, values) : callSeparate(frame, node, entity, values);
 }

@@ -57,7 +57,7 @@ export function reachable(frame: Frame, node: Located, pointer: Pointer, writes:
   if (pointer.space === 'arena' && writes) {
     refuse(node, 'helpers do not write into an arena', 'pass local(Type), and copy it there');
   }
-  const target = slotFor(frame, pointer.type, 'copy');
+  const target = slotFor(frame, node, pointer.type, 'copy');
   copy(frame, node, targetPlace(target, 'this'), pointer);
   return target;
 }
@@ -78,7 +78,7 @@ function memoryOf(frame: Frame, argument: Expression, type: Type, writes: boolea
     return frame.addressOf(reachable(frame, node, whole, writes));
   }
   if (writes) refuse(node, 'this helper writes here', 'pass local(Type)');
-  const target = slotFor(frame, type, 'argument');
+  const target = slotFor(frame, node, type, 'argument');
   assign(frame, node, targetPlace(target, 'this'), whole);
   return frame.addressOf(target);
 }
@@ -142,7 +142,7 @@ function addressOfOperand(frame: Frame, node: Expression, operand: Operand, type
     return frame.addressOf(whole);
   }
   if (writes) refuse(node, 'this helper writes here', 'pass local(Type)');
-  const target = slotFor(frame, type, 'argument');
+  const target = slotFor(frame, node, type, 'argument');
   assign(frame, node, targetPlace(target, 'this'), whole);
   return frame.addressOf(target);
 }

@@ -54,7 +54,7 @@ export function lowerModule(
       unit.attempt(() => unit.valueOf(module, name, node));
     }
     for (const name of exportedNames(module)) unit.attempt(() => unit.exportOf(module, name, module.file.program));
-    for (const program of unit.programs) unit.attempt(() => lowerProgram(unit, program, rules));
+    for (const program of unit.programs) unit.attempt(() => lowerProgram(unit, program, rules), program.node);
   }
   if (unit.errors.length > 0) {
     const texts = new Map(unit.files.map((file) => [file.path, file.text]));

@@ -12,9 +12,19 @@ import { assign, clear } from './memory.ts';
 import { bare, type Expression, type ExpressionOf, elementsOf, propertiesOf } from './syntax.ts';
 import { nameOfType, type Pointer, pointerTo } from './values.ts';
 
+/** The stack of a chain of calls (MAX_BPF_STACK, include/linux/filter.h). */
+const STACK_BYTES = 512;
+
 /** Bytes on the stack, not cleared. Structs are 8-aligned, so that they can be copied by words. */
-export function slotFor(frame: Frame, type: Type, name: string): Pointer {
+export function slotFor(frame: Frame, node: Located, type: Type, name: string): Pointer {
   const bytes = bytesOf(type);
+  if (bytes > STACK_BYTES) {
+    refuse(
+      node,
+      `${nameOfType(type)} takes ${bytes} bytes, and the stack has ${STACK_BYTES}`,
+      'keep large values in a map, such as perCpuArray',
+    );
+  }
   const alignment = bytes >= 8 ? 8 : bytes >= 4 ? 4 : bytes >= 2 ? 2 : 1;
   const slot = frame.builder.slot(bytes, alignment, name);
   return pointerTo(type, frame.builder.stackAddress(slot), 'stack', { alignment });
@@ -81,7 +91,7 @@ function fillArray(frame: Frame, target: Pointer, node: ExpressionOf<'ArrayExpre
 
 /** A value on the stack for as long as the function runs. */
 export function temporary(frame: Frame, node: Expression, type: Type, name = 'literal'): Pointer {
-  const target = slotFor(frame, type, name);
+  const target = slotFor(frame, node, type, name);
   fill(frame, target, node);
   return target;
 }
@@ -96,7 +106,7 @@ export function local(frame: Frame, node: Located, type: Type, initial: Expressi
       'declare a struct of your own with the fields that you need',
     );
   }
-  const target = slotFor(frame, type, nameOfType(type));
+  const target = slotFor(frame, node, type, nameOfType(type));
   if (initial === null) clear(frame, target, 0, bytesOf(type));
   else fill(frame, target, initial);
   return target;

@@ -95,12 +95,12 @@ const read: Rule = (frame, node) => {
     return pointerTo(type, frame.addressOf(address), 'kernel', kernelPointer(type, true));
   }
   if (type.kind === 'pointer') {
-    const target = slotFor(frame, U64, 'pointer');
+    const target = slotFor(frame, node, U64, 'pointer');
     probeInto(frame, target.address, address, 8);
     const followed = frame.builder.load(8, false, target.address, 'kernel');
     return pointerTo(type.target(), followed, 'kernel', kernelPointer(type.target(), true));
   }
-  const target = slotFor(frame, type, 'read');
+  const target = slotFor(frame, node, type, 'read');
   probeInto(frame, target.address, address, bytesOf(type));
   return load(frame, node, targetPlace(target, 'this'));
 };

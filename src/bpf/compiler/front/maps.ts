@@ -14,6 +14,10 @@ import type { Unit } from './unit.ts';
 import { describe } from './values.ts';
 
 const UINT_MAX = 0xffffffff;
+/** MAX_BPF_STACK: a key must fit a program's stack. */
+const KEY_BYTES_MAX = 512;
+/** What array_map_alloc_check takes (kernel/bpf/arraymap.c). */
+const VALUE_BYTES_MAX = 0x7fffffff;
 /** Maps whose size is not the program's to say: one value for each object, one entry for each CPU. */
 const UNSIZED = /^perf_event_array$|_storage$/;
 /** An arena lies below here, as all of user space does on x86-64 and arm64 with 4 levels of pages. */
@@ -145,6 +149,10 @@ export function declareMap(
     extra: BigInt(definition.type === 'arena' ? number('address', 0, ADDRESS_MAX) : number('hashes', 0)),
     ...(numaNode === undefined ? {} : { numaNode: numberOf(numaNode, evaluate, 0, UINT_MAX) }),
   };
+  if (spec.keyBytes > KEY_BYTES_MAX || spec.valueBytes > VALUE_BYTES_MAX) {
+    const [what, most] = spec.keyBytes > KEY_BYTES_MAX ? ['key', KEY_BYTES_MAX] : ['value', VALUE_BYTES_MAX];
+    refuse(call, `the ${what} of this map takes more than ${most} bytes`, 'make more and smaller entries of it');
+  }
   if (unit.maps.some((other) => other.name === name)) {
     refuse(call, `a map ${name} is there already, in another module`, 'give one of them another name');
   }

@@ -274,11 +274,21 @@ function probed(frame: Frame, from: Pointer, bytes: number): Pointer {
   return pointerTo(from.type, address, 'stack');
 }
 
+/** What is copied is written out as loads and stores of 8 bytes. */
+const COPY_BYTES_MAX = 16_384;
+
 /** Copies bytes, the widest aligned pieces first. */
 export function copy(frame: Frame, node: Located, to: Place, from: Pointer): void {
   const { builder } = frame;
   requireWritable(node, to, to.text);
   const bytes = bytesOf(to.type);
+  if (bytes > COPY_BYTES_MAX) {
+    refuse(
+      node,
+      `${describe(from)} takes ${bytes} bytes, too many to be copied at once`,
+      'copy the parts that you need',
+    );
+  }
   if (from.probe || from.core !== null) {
     if (from.core !== null && from.core.path.length === 0 && from.type.kind === 'struct' && from.type.relocatable) {
       refuse(

@@ -70,7 +70,7 @@ export function print(frame: Frame, node: Call): Operand {
     builder.call({ kind: 'helper', id: 6, name: 'bpf_trace_printk' }, [...head, ...values]);
     return NOTHING;
   }
-  const list = slotFor(frame, { kind: 'array', element: U64, length: values.length }, 'values');
+  const list = slotFor(frame, node, { kind: 'array', element: U64, length: values.length }, 'values');
   for (const [index, value] of values.entries()) builder.store(8, list.address, value, { offset: index * 8 });
   const tail = [list.address, builder.constant(values.length * 8)];
   builder.call({ kind: 'helper', id: 177, name: 'bpf_trace_vprintk' }, [...head, ...tail]);

@@ -138,7 +138,7 @@ export function declareVariables(frame: Frame, node: VariableDeclaration): void 
       frame.at(declarator);
       declareOne(frame, declarator, node.kind === 'const');
     } catch (error) {
-      frame.unit.report(error);
+      frame.unit.report(error, declarator);
       breakNames(frame, declarator);
     }
   }
@@ -330,7 +330,7 @@ export function statements(frame: Frame, nodes: readonly Statement[]): void {
     try {
       statement(frame, node);
     } catch (error) {
-      frame.unit.report(error);
+      frame.unit.report(error, node);
       // Nothing is generated from here on; lowering goes on only to find what else is wrong.
       frame.scope = scope;
       frame.targets.length = depth;

@@ -5,7 +5,7 @@
  * another module names the right one.
  */
 import { type ParserOptions, parse } from '@babel/parser';
-import { type Diagnostic, Refusal, refuse } from '../diagnostics.ts';
+import { type Diagnostic, isTooDeep, Refusal, refuse, tooDeep } from '../diagnostics.ts';
 
 export type File = ReturnType<typeof parse>;
 export type Statement = File['program']['body'][number];
@@ -45,6 +45,7 @@ export function parseSource(path: string, text: string): File {
   try {
     return parse(text, { ...options, sourceFilename: path });
   } catch (error) {
+    if (isTooDeep(error)) throw new Refusal(tooDeep({}, path));
     if (!isSyntaxProblem(error)) throw error;
     const message = error.message.replace(/ \(\d+:\d+\)$/, '');
     const diagnostic: Diagnostic = {

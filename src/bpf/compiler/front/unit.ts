@@ -15,7 +15,7 @@ import type {
 } from '../../object/spec.ts';
 import { bytesOf, type StructType, type Type, U8 } from '../../types.ts';
 import type { Builder } from '../builder.ts';
-import { type Diagnostic, type Located, Refusal, refuse, refuseSilently } from '../diagnostics.ts';
+import { type Diagnostic, isTooDeep, type Located, Refusal, refuse, refuseSilently, tooDeep } from '../diagnostics.ts';
 import type { IrFunction, IrModule, Location } from '../ir.ts';
 import type { GlobalEntity, Module, ProgramEntity } from './entities.ts';
 import { BROKEN, type Operand } from './values.ts';
@@ -114,10 +114,11 @@ export class Unit {
     this.#evaluate = evaluate;
   }
 
-  /** Keeps a refusal and goes on. Other errors are the compiler's own and pass. */
-  report(error: unknown): void {
-    if (!(error instanceof Refusal)) throw error;
-    const { diagnostic } = error;
+  /** Keeps a refusal and goes on. Other errors are the compiler's own and pass. `node`: what was being looked at. */
+  report(error: unknown, node: Located | null = null): void {
+    const isDeep = node !== null && isTooDeep(error);
+    if (!isDeep && !(error instanceof Refusal)) throw error;
+    const diagnostic = isDeep ? tooDeep(node, node.loc?.filename ?? '') : (error as Refusal).diagnostic;
     if (diagnostic === null) return;
     const isKnown = this.errors.some(
       ({ file, line, column, message }) =>
@@ -130,11 +131,11 @@ export class Unit {
   }
 
   /** Does `work` and reports a refusal. @returns its result, or null after a refusal */
-  attempt<T>(work: () => T): T | null {
+  attempt<T>(work: () => T, node: Located | null = null): T | null {
     try {
       return work();
     } catch (error) {
-      this.report(error);
+      this.report(error, node);
       return null;
     }
   }
@@ -156,7 +157,7 @@ export class Unit {
     if (known !== undefined) return known.kind === 'broken' ? refuseSilently() : known;
     if (!module.declarations.has(name)) return null;
     module.values.set(name, 'pending');
-    const found = this.attempt(() => this.#evaluate(this, module, name)) ?? BROKEN;
+    const found = this.attempt(() => this.#evaluate(this, module, name), node) ?? BROKEN;
     module.values.set(name, found);
     return found.kind === 'broken' ? refuseSilently() : found;
   }

@@ -84,8 +84,9 @@ function optimiseFunction(irFunction: IrFunction, observe: Observer): void {
 }
 
 /**
- * The one thing that code wants which shall not be optimised otherwise: what is read or computed twice becomes one value. The verifier knows
- * of a value what was asked of it, and nothing of what lies in memory: `if (a.i < 4) list[a.i]` is safe to it only where both are one load.
+ * The one thing that code wants which shall not be optimised otherwise: what is read or computed twice becomes one value. The verifier
+ * knows of a value what was asked of it, and nothing of what lies in memory: `if (a.i < 4) list[a.i]` is safe to it only where both are
+ * one load.
  */
 export function joinReads(module: IrModule): void {
   for (const irFunction of module.functions) joinValues(new Editor(irFunction));

@@ -12,6 +12,9 @@ import { ValueMap } from './value-map.ts';
 const ALL = 0xffff_ffff_ffff_ffffn;
 const LOW = 0xffff_ffffn;
 
+/** How far back a value is followed: sums of a thousand parts are rare, and as deep as the stack of this process allows. */
+const DEPTH_MAX = 200;
+
 /** Unsigned 64-bit masks. No bit is in both. */
 export interface Bits64 {
   readonly zeros: bigint;
@@ -32,6 +35,7 @@ export class KnownBits {
   readonly #counters: ValueMap<bigint>;
   readonly #known: ValueMap<Bits64>;
   readonly #signs: ValueMap<number>;
+  #depth = 0;
 
   /** `isVerifiers`: no more than what the verifier finds out, too. `counters`: the largest values of loops' counters and of their sums. */
   constructor(irFunction: IrFunction, isVerifiers: boolean, counters: ValueMap<bigint>) {
@@ -44,9 +48,12 @@ export class KnownBits {
   of(value: Value): Bits64 {
     const known = this.#known.get(value);
     if (known !== undefined) return known;
+    if (this.#depth === DEPTH_MAX) return unknown;
     // Whoever asks for it while it is being found out (through a loop) learns nothing.
     this.#known.set(value, unknown);
+    this.#depth++;
     const found = value.space === 'scalar' || value.kind === 'constant' ? this.#find(value) : unknown;
+    this.#depth--;
     this.#known.set(value, found);
     return found;
   }
@@ -79,10 +86,13 @@ export class KnownBits {
   signBits(value: Value): number {
     const known = this.#signs.get(value);
     if (known !== undefined) return known;
+    if (this.#depth === DEPTH_MAX) return 1;
     this.#signs.set(value, 1);
     const { zeros, ones } = this.of(value);
     const byBits = Math.max(leadingOnes(zeros), leadingOnes(ones), 1);
+    this.#depth++;
     const found = value.space === 'scalar' ? Math.max(byBits, this.#findSigns(value)) : 1;
+    this.#depth--;
     this.#signs.set(value, found);
     return found;
   }
