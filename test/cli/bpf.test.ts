@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { after } from 'node:test';
 import { writePcap } from '../../src/bpf/capture/pcap.ts';
+import { targetOf } from '../../src/cli/bpf/hooks.ts';
 import { kernelSkip } from '../support/bpf.ts';
 import { projectRoot } from '../support/sources.ts';
 
@@ -150,6 +151,29 @@ test('load --attach acts until it is told to end, and then no more', { skip: ker
   } finally {
     ip('link', 'del', name);
   }
+});
+
+test('a probe is named behind the =, as a function of a file or as a USDT probe', () => {
+  const kind = { type: 'kprobe', attachType: null, target: null, flags: 0 };
+  assert.deepEqual(targetOf({ ...kind, section: 'usdt' }, '/bin/odd:name:python:gc__start', 'p=…'), {
+    usdt: { executable: '/bin/odd:name', provider: 'python', name: 'gc__start' },
+  });
+  assert.deepEqual(targetOf({ ...kind, section: 'uprobe' }, '/bin/true:main', 'p=…'), {
+    uprobe: { executable: '/bin/true', function: 'main' },
+  });
+  assert.throws(() => targetOf({ ...kind, section: 'usdt.s' }, 'python:gc__start', 'p=…'), /file:provider:name/);
+});
+
+test('features tells what loads from what can be attached', { skip: kernelSkip }, () => {
+  const { stdout, status } = millrace('features', '--json');
+  assert.equal(status, 0);
+  const { programs, attach } = JSON.parse(stdout);
+  assert.equal(programs.kprobe.available, true);
+  const hasKprobes = existsSync('/sys/bus/event_source/devices/kprobe');
+  assert.equal(attach.kprobe.available, hasKprobes);
+  const said = millrace('features').stdout;
+  assert.match(said, /tracing programs that can be attached: \d+ of 13/);
+  if (!hasKprobes) assert.match(said, /not kprobe\n {4}this kernel has no kprobes .*CONFIG_KPROBE_EVENTS is needed/);
 });
 
 test('types writes declarations that a program can use', {

@@ -94,6 +94,7 @@ Hooks by type of program:
   tc                  an interface: shape=eth0
   cgroup              a cgroup’s directory, or / for the root: limit=/user.slice
   sockops and others of a cgroup alike; sk_lookup a network namespace’s file, or “self”
+  uprobe, usdt        file:function, file:provider:name; nothing where the object says it
   tracepoints, fentry, LSM, iterators    nothing: their hook is in the object (watch=)
 
 Without --attach and --pin nothing stays in the kernel: the verifier’s answer is all.`;

@@ -61,6 +61,11 @@ export function targetOf(kind: ProgramKind, hook: string, setting: string): Atta
     if (!/^-?\d+$/.test(priority)) throw new UsageError(`--attach ${setting}: the priority is a whole number`);
     return { netfilter: { ...place, priority: Number(priority) } };
   }
+  if (kind.section.startsWith('usdt') && hook !== '') {
+    const [, executable, provider, name] = /^(.+):([^:]+):([^:]+)$/.exec(hook) ?? [];
+    if (name === undefined) throw new UsageError(`--attach ${setting}: a USDT probe is file:provider:name`);
+    return { usdt: { executable, provider, name } };
+  }
   if (type === 'kprobe' && hook !== '') {
     const at = hook.lastIndexOf(':');
     if (at === -1) return { kprobe: { function: hook } };
