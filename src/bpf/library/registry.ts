@@ -5,14 +5,22 @@
  * A newcomer would get wrong: importing a `*.bpf.ts` in Node is allowed (its maps and structs are read from user space), so
  * constructors must work there. Only what has a meaning in the kernel alone throws, and it throws when called, not when imported.
  */
-import type { Definition } from './definitions.ts';
+import type { Definition, ProgramDefinition } from './definitions.ts';
 
 const definitions = new WeakMap<object, Definition>();
+/** Those of programs, which nobody but the library makes. */
+const programs: ProgramDefinition[] = [];
 
 /** Says what an export means to the compiler; gives the export. */
 export function define<T extends object>(value: T, definition: Definition): T {
   definitions.set(value, definition);
+  if (definition.kind === 'program') programs.push(definition);
   return value;
+}
+
+/** All kinds of programs. */
+export function definedPrograms(): ProgramDefinition[] {
+  return [...programs];
 }
 
 /** What was said of an export; null for numbers and for what no one defined. */

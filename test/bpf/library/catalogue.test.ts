@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import test from 'node:test';
-import { catalogue } from '../../../src/bpf/library/catalogue.ts';
+import { catalogue, programsOf } from '../../../src/bpf/library/catalogue.ts';
 import type { Definition } from '../../../src/bpf/library/definitions.ts';
 import * as library from '../../../src/bpf/library/index.ts';
 
@@ -20,6 +20,18 @@ test('every export is in the catalogue under its own name', () => {
   assert.deepEqual([...catalogue.keys()].sort(), Object.keys(library).sort());
   const misnamed = [...catalogue].filter(([name, definition]) => name !== definition.name);
   assert.deepEqual(misnamed, []);
+});
+
+test('all programs that were defined are exported', () => {
+  assert.deepEqual(programsOf(catalogue), definitions('program'));
+  assert.deepEqual(programsOf(new Map(catalogue)), definitions('program'));
+});
+
+test('what is no export is not in the catalogue', () => {
+  for (const name of ['default', 'constructor', '__proto__', 'toString']) {
+    assert.equal(catalogue.has(name), false);
+    assert.equal(catalogue.get(name), undefined);
+  }
 });
 
 test('every helper is there once, from the first to the last that the kernel has', () => {

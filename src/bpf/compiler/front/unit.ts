@@ -4,6 +4,7 @@
  * A newcomer would get wrong: names are looked at when they are asked for ({@link Unit.valueOf}), so a map that nothing uses and that
  * the entry module does not declare is not in the object.
  */
+import { programsOf } from '../../library/catalogue.ts';
 import type { ContextStruct, Definition } from '../../library/definitions.ts';
 import type {
   DataSection,
@@ -205,9 +206,8 @@ export class Unit {
   #contextNamed(name: string): ContextStruct | null {
     if (this.#contexts === null) {
       this.#contexts = new Map();
-      for (const definition of this.catalogue.values()) {
-        if (definition.kind !== 'program' || definition.context.kind !== 'struct') continue;
-        this.#contexts.set(definition.context.struct.struct.name, definition.context.struct);
+      for (const { context } of programsOf(this.catalogue)) {
+        if (context.kind === 'struct') this.#contexts.set(context.struct.struct.name, context.struct);
       }
     }
     return this.#contexts.get(name) ?? null;
