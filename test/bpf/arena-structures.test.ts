@@ -224,3 +224,48 @@ everywhere(
     }
   },
 );
+
+everywhere(
+  'what is found in a loop is given back from it, whichever way',
+  ofText(`
+    interface Node { value: u64; next: Node | null }
+    const Node: StructLayout<Node> = struct({ value: u64, next: pointer(() => Node) });
+    export const memory = arena({ maxEntries: 1 });
+    export const head = global(pointer(() => Node));
+    export const sums = global(array(u64, 3));
+    const note = subprogram((node: Node): i32 => {
+      sums.value[2] += node.value;
+      return 0;
+    });
+    const walk = (key: u64): Node | null => {
+      let node: Node | null = null;
+      for (const i of range(12)) {
+        if (node !== null && node.value === key) return node;
+        if (node !== null) note(node);
+        node = i === 0 ? head.value : node === null ? null : node.next;
+      }
+      return node;
+    };
+    const find = subprogram((key: u64): Node | null => walk(key));
+    export const main = syscall(() => {
+      const nodes = memory.allocate(array(Node, 10));
+      if (nodes === null) return 1;
+      for (const i of range(9)) {
+        nodes.value[i].value = u64(i);
+        nodes.value[i].next = nodes.value[i + 1];
+      }
+      nodes.value[9].value = 9n;
+      head.value = nodes.value[0];
+      const first = walk(3n);
+      const last = find(sums.value[0] + 9n);
+      if (first === null || last === null) return 2;
+      sums.value[0] = first.value;
+      sums.value[1] = last.value;
+      return walk(77n) === null && find(78n) === null ? 0 : 3;
+    });`),
+  ({ globals, run }) => {
+    assert.equal(run('main'), 0);
+    // 0 to 2 before 3 is found, 0 to 8 before 9, and all of them twice.
+    assert.deepEqual(globals.sums.value, [3n, 9n, 3n + 36n + 2n * 45n]);
+  },
+);

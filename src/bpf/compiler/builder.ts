@@ -5,7 +5,6 @@
  * A newcomer would get wrong: a block must be sealed once no further edge into it will be made, for only then are its phis complete.
  * A loop's head is sealed after its back edge; everything else as soon as its predecessors have their ends.
  */
-import { castAddresses } from './address-casts.ts';
 import type {
   AtomicOperator,
   BinaryOperator,
@@ -52,7 +51,6 @@ export class Builder {
   readonly #definitions = new Map<Block, Map<Variable, Value>>();
   readonly #sealed = new Set<Block>();
   readonly #incomplete = new Map<Block, Map<Variable, Phi>>();
-  readonly #variables = new Map<Phi, Variable>();
   /** Phis that turned out to be one value. */
   readonly #replaced = new Map<Value, Value>();
 
@@ -134,7 +132,7 @@ export class Builder {
       kind: 'load',
       width,
       signed,
-      address,
+      address: this.#reached(address),
       offset,
       volatile,
       relocation,
@@ -143,7 +141,8 @@ export class Builder {
 
   store(width: Width, address: Value, value: Value, options: AccessOptions = {}): void {
     const { offset = 0, volatile = false, relocation = null } = options;
-    this.#append({ ...this.#common('scalar'), kind: 'store', width, address, offset, value, volatile, relocation });
+    const place = { address: this.#reached(address), offset };
+    this.#append({ ...this.#common('scalar'), kind: 'store', width, ...place, value, volatile, relocation });
   }
 
   atomic(
@@ -158,7 +157,7 @@ export class Builder {
       operator,
       width,
       fetch,
-      address,
+      address: this.#reached(address),
       offset,
       value,
       expected,
@@ -192,9 +191,15 @@ export class Builder {
     return this.#append({ ...this.#common('scalar'), kind: 'relocated', relocation, value });
   }
 
-  /** What user space calls an address of the arena. The other way goes every access by itself ({@link Builder.finish}). */
+  /** What user space calls an address of the arena. The other way goes every access by itself. */
   userAddress(operand: Value): Value {
     return this.#append({ ...this.#common('arena'), kind: 'addressCast', to: 'user', operand });
+  }
+
+  /** An address as an access takes it: until here one into an arena is user space's, in variables as in memory. */
+  #reached(address: Value): Value {
+    if (address.space !== 'arena') return address;
+    return this.#append({ ...this.#common('arena'), kind: 'addressCast', to: 'kernel', operand: address });
   }
 
   call(target: CallTarget, values: readonly Value[], space: Space = 'scalar', pure = false): Value {
@@ -278,7 +283,6 @@ export class Builder {
   #phi(block: Block, variable: Variable): Phi {
     const phi: Phi = { ...this.#common(variable.space), kind: 'phi', block, inputs: [] };
     phi.name = variable.name;
-    this.#variables.set(phi, variable);
     block.phis.push(phi);
     return phi;
   }
@@ -315,8 +319,7 @@ export class Builder {
   }
 
   /**
-   * The finished function: blocks that are never reached are gone, every operand is what it turned out to be, and addresses of an arena
-   * are cast where they are accessed.
+   * The finished function: blocks that are never reached are gone, and every operand is what it turned out to be.
    * @throws Error for a reachable block without an end
    */
   finish(): IrFunction {
@@ -332,7 +335,6 @@ export class Builder {
     }
     this.function.blocks = this.function.blocks.filter((block) => reached.has(block));
     for (const block of this.function.blocks) this.#settle(block, reached);
-    castAddresses(this.function, (phi) => this.#variables.get(phi)?.space ?? phi.space);
     return this.function;
   }
 

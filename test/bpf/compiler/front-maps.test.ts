@@ -48,6 +48,32 @@ test('a look-up within a loop’s condition narrows in the body', kernel, () => 
   assert.equal(globals.out, 12);
 });
 
+test('what a loop finds may be returned before its variable is seen to lead anywhere', kernel, () => {
+  const { globals } = runBoth(`
+    const Entry = struct({ key: u32, count: u32 });
+    type Entry = Value<typeof Entry>;
+    export const entries = array({ value: Entry, maxEntries: 4 });
+    export const out = global(array(u32, 2));
+    const find = (key: u32): Entry | null => {
+      let entry: Entry | null = null;
+      for (const i of range(5)) {
+        if (entry !== null && entry.key === key) return entry;
+        entry = entries.lookup(i);
+      }
+      return entry;
+    };
+    export const main = xdp(() => {
+      entries.update(2, { key: 7, count: 40 });
+      const found = find(7);
+      if (found === null) return XDP_ABORTED;
+      found.count += 2;
+      out.value[0] = found.count;
+      out.value[1] = find(9) === null ? 1 : 2;
+      return XDP_PASS;
+    });`);
+  assert.deepEqual(globals.out, [42, 1]);
+});
+
 test('one pointer may lead into either of two maps of one type', kernel, () => {
   const { result } = runBoth(`
     const Pair = struct({ a: u32, b: u32 });

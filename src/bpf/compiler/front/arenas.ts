@@ -12,6 +12,7 @@ import { convert, operandOf } from './arithmetic.ts';
 import type { Frame } from './frame.ts';
 import { argumentsOf, type Call, type Expression } from './syntax.ts';
 import { typeOf } from './types.ts';
+import type { Unit } from './unit.ts';
 import {
   computed,
   describe,
@@ -69,20 +70,45 @@ export function arenaPointer(frame: Frame, node: Located, place: Place, target: 
   return pointerTo(target, value, 'arena', { nullable: true });
 }
 
-/** Whether a pointer leads into the arena. A variable that was only null so far (`let next: Node | null = null`) does from here on. */
-function isInArena({ space, binding }: Pointer): boolean {
-  const variable = binding?.variable ?? null;
-  if (space !== 'scalar' || variable === null || variable.shape.kind !== 'pointer') return space === 'arena';
-  if (variable.shape.space === 'scalar') {
-    variable.ir.space = 'arena';
-    variable.shape = { ...variable.shape, space: 'arena' };
+/** Adds the types that pointers within a type lead to. */
+function addTargets(found: Set<Type>, type: Type): void {
+  switch (type.kind) {
+    case 'pointer': {
+      const target = type.target();
+      if (found.has(target)) return;
+      found.add(target);
+      addTargets(found, target);
+      return;
+    }
+    case 'array':
+      addTargets(found, type.element);
+      return;
+    case 'struct':
+      if (!type.relocatable) for (const field of type.fields) addTargets(found, field.type);
   }
-  return variable.shape.space === 'arena';
+}
+
+/**
+ * Whether what a pointer leads to lies in the arena by its type: some pointer in memory of the program's own, which only the arena is kept
+ * for, leads to such.
+ */
+export function leadsIntoArena(unit: Unit, type: Type): boolean {
+  if (!unit.maps.some((map) => map.type === 'arena')) return false;
+  const found = new Set<Type>();
+  for (const { values } of unit.modules.values()) {
+    for (const value of values.values()) {
+      if (value === 'pending') continue;
+      if (value.kind === 'type') addTargets(found, value.type);
+      else if (value.kind === 'global') addTargets(found, value.global.type);
+      else if (value.kind === 'map' && value.map.spec.value !== null) addTargets(found, value.map.spec.value);
+    }
+  }
+  return found.has(type);
 }
 
 /** A pointer as it lies in memory. */
 export function storedPointer(frame: Frame, node: Located, place: Place, pointer: Pointer): Scalar {
-  if (!isInArena(pointer)) {
+  if (pointer.space !== 'arena') {
     refuse(
       node,
       `${describe(pointer)} lies in no arena, and pointers to elsewhere are not kept`,
@@ -115,7 +141,7 @@ function pointerArgument(frame: Frame, node: Call, given: Expression | undefined
   if (given === undefined) refuse(node, 'a pointer into the arena is missing here');
   const operand = frame.value(given);
   if (operand.kind === 'null') return null;
-  if (operand.kind === 'pointer' && isInArena(operand)) return operand;
+  if (operand.kind === 'pointer' && operand.space === 'arena') return operand;
   return refuse(given, `${describe(operand)} does not lie in the arena`);
 }
 

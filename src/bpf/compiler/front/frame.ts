@@ -9,7 +9,7 @@
 import type { Type } from '../../types.ts';
 import type { Builder, Variable } from '../builder.ts';
 import { type Located, refuse, refuseSilently } from '../diagnostics.ts';
-import type { Block, Space, Value } from '../ir.ts';
+import type { Block, Value } from '../ir.ts';
 import { leadsIntoArena } from './arenas.ts';
 import { convert, operandOf } from './arithmetic.ts';
 import type { FunctionEntity, Module, ProgramEntity } from './entities.ts';
@@ -256,13 +256,13 @@ export class Frame {
     const { ir, shape } = variable;
     if (shape.kind === 'scalar') return computed(shape.type, this.builder.read(ir));
     // A variable that was only null so far, as before a loop, is read before it is known where it will lead.
-    if (shape.space === 'scalar' && leadsIntoArena(this.unit, shape.type)) this.#lead(variable, 'arena');
-    return { ...variable.shape, address: this.builder.read(ir), offset: 0, binding } as Pointer;
-  }
-
-  #lead(variable: LocalVariable, space: Space): void {
-    variable.ir.space = space;
-    variable.shape = { ...(variable.shape as Pointer), space };
+    const isArenas = shape.space === 'scalar' && leadsIntoArena(this.unit, shape.type);
+    const space = isArenas ? 'arena' : shape.space;
+    if (isArenas) {
+      ir.space = space;
+      variable.shape = { ...shape, space };
+    }
+    return { ...shape, space, address: this.builder.read(ir), offset: 0, binding };
   }
 
   /** Gives a variable a new value. */

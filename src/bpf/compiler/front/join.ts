@@ -82,13 +82,20 @@ function samePointers(node: Located, one: Pointer, other: Pointer): void {
   }
 }
 
+/** A pointer whose variable was only null when it was read, as in a loop, leads where that has led since. */
+function asKnownNow(pointer: Pointer): Pointer {
+  const shape = pointer.binding?.variable?.shape;
+  return pointer.space === 'scalar' && shape?.kind === 'pointer' ? { ...pointer, space: shape.space } : pointer;
+}
+
 function joinPointers(frame: Frame, exits: readonly Exit[]): Operand {
   const { builder } = frame;
   let shape: Pointer | null = null;
   for (const { operand, node } of exits) {
     if (operand.kind !== 'pointer') continue;
-    if (shape !== null) samePointers(node, shape, operand);
-    shape ??= operand;
+    const pointer = asKnownNow(operand);
+    if (shape !== null) samePointers(node, shape, pointer);
+    shape ??= pointer;
   }
   const space = shape?.space ?? 'scalar';
   const variable: Variable = { name: shape?.binding?.name ?? 'pointer', space };
