@@ -216,9 +216,12 @@ test('what is larger than any stack is refused where it is made', () => {
 });
 
 test('a stack that is too large is refused where the function begins', () => {
-  const text = moduleOf(
-    'export const main = xdp(() => {\n  const a = local(Large);\n  const b = local(Large);\n  return a.n[3] + b.n[3];\n});\nconst Large = struct({ n: array(u8, 304) });',
-  );
+  const text = moduleOf(`export const main = xdp(() => {
+  const a = local(Large);
+  const b = local(Large);
+  return a.n[3] + b.n[3];
+});
+const Large = struct({ n: array(u8, 304) });`);
   assert.throws(
     () => compileText(text, 'large.bpf.ts', { optimise: false }),
     (error) =>
