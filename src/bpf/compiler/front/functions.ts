@@ -4,6 +4,7 @@
  * A newcomer would get wrong: a subprogram is compiled once for each combination of what its arguments are (which map, which memory), as
  * the verifier, too, looks at a static function anew for each caller. So generic functions need no types.
  */
+import { BPF_F_SLEEPABLE } from '../../../kernel/bpf-attributes.ts';
 import { type PointerType, type Type, VOID } from '../../types.ts';
 import { Builder } from '../builder.ts';
 import { type Located, refuse } from '../diagnostics.ts';
@@ -299,7 +300,9 @@ function callSeparate(frame: Frame, node: Located, entity: FunctionEntity, value
   }
   const compiled = instances.get(unit) ?? new Map<string, Instance>();
   instances.set(unit, compiled);
-  const key = [identityOf(entity.node), ...crossings.map((one) => one.key)].join('|');
+  // Where a program may sleep, the compiler itself may choose a helper that does: arguments of USDT probes.
+  const maySleep = ((frame.program?.flags ?? 0) & BPF_F_SLEEPABLE) !== 0;
+  const key = [identityOf(entity.node), maySleep, ...crossings.map((one) => one.key)].join('|');
   const instance = compiled.get(key) ?? compileInstance(frame, entity, values, crossings);
   compiled.set(key, instance);
   const registers = passed.map((operand) => {
