@@ -1,8 +1,8 @@
 /**
  * Room `bpf`: an arena in the VM: pages that a program allocates and frees, and what its casts do with addresses.
  *
- * A newcomer would get wrong: the address that user space has is not the VM's. As in the kernel, nothing can be read at it before it is cast,
- * and a pointer that is stored without its cast back is found out when it is followed.
+ * A newcomer would get wrong: the address that user space has is not the VM's. As in the kernel, nothing can be read at it before it is
+ * cast, and a pointer that is stored without its cast back is found out when it is followed.
  */
 
 import { CAST_TO_KERNEL } from '../instructions.ts';

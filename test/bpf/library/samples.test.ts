@@ -7,7 +7,7 @@ import { compile } from '../../../src/bpf/compiler/compile.ts';
 import { loadObject } from '../../../src/bpf/loader/collection.ts';
 import { kernelSkip } from '../../support/bpf.ts';
 
-for (const name of ['drop', 'maps', 'sockets', 'services', 'latency']) {
+for (const name of ['arena', 'drop', 'maps', 'sockets', 'services', 'latency']) {
   for (const optimise of [true, false]) {
     test(`the kernel takes sample-${name}.bpf.ts${optimise ? '' : ', not optimised'}`, { skip: kernelSkip }, () => {
       const path = fileURLToPath(new URL(`../programs/sample-${name}.bpf.ts`, import.meta.url));

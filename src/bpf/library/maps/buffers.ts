@@ -55,7 +55,10 @@ export const stackTrace = constructorOf<<V extends Layout>(options: of.Valued<V>
   { key: 'u32', value: 'required', methods: { get: 'bpf_get_stackid' } },
 );
 
-/** Memory that programs and user space share, at one address for both (`address`, or where the kernel likes). `maxEntries`: pages. One in an object. */
+/**
+ * Memory that programs and user space share, pointers in it included. `maxEntries`: pages. `address`: where user space has it, for one
+ * that several processes map; else where there is room. An object has one.
+ */
 export const arena = constructorOf<(options: of.Sized & { readonly address?: number | bigint }) => of.ArenaMap>(
   'arena',
   'arena',

@@ -217,7 +217,7 @@ export interface ArenaMap extends BpfMap<'arena', null, null> {
   /** Gives pages back, as many as what lies there needs or `pages`. Calls bpf_arena_free_pages. */
   free(memory: object, pages?: u32): void;
   /**
-   * The T at an address of user space's: of 64 bits, as `addressOf` and user space's `addressOf` give it, or its low 32 bits, which is enough to
+   * The T at an address of user space's: all 64 bits of it, as `addressOf` gives them here and there, or the low 32, which is enough to
    * find it again. Null for 0. Any address can be read and written: beyond the arena and in pages that are not there, reading gives 0.
    */
   at<L extends Layout>(layout: L, address: u64 | u32): Stored<L> | null;
