@@ -35,7 +35,7 @@ class Colouring {
   readonly #simplify: number[] = [];
   /** Registers that have, or had, moves and few neighbours. */
   readonly #freeze: number[] = [];
-  readonly #moves: (MovePair | undefined)[];
+  readonly #moves: readonly MovePair[];
   /** Moves of a register, by index. */
   readonly #movesOf: number[][];
   /** 0: not looked at, 1: waits for a change, 2: done. */
@@ -48,9 +48,10 @@ class Colouring {
     this.#costs = costs;
     this.#state = new Uint8Array(registers);
     this.#degree = new Int32Array(registers);
-    this.#alias = Int32Array.from({ length: registers }, (_, index) => index);
+    this.#alias = new Int32Array(registers);
+    for (let register = 0; register < registers; register++) this.#alias[register] = register;
     this.#colour = new Int8Array(registers).fill(-1);
-    this.#moves = [...graph.moves];
+    this.#moves = graph.moves;
     this.#movesOf = Array.from({ length: registers }, () => []);
     this.#moveState = new Uint8Array(this.#moves.length);
     for (const [index, move] of graph.moves.entries()) {
@@ -153,7 +154,6 @@ class Colouring {
 
   #coalesce(index: number): void {
     const move = this.#moves[index];
-    if (move === undefined) return;
     let kept = this.#representative(move.to);
     let joined = this.#representative(move.from);
     if (joined < VIRTUAL) [kept, joined] = [joined, kept];
@@ -185,27 +185,25 @@ class Colouring {
 
   /** Every neighbour of the one is harmless: it has few neighbours itself, or is the other's already. */
   #isSafeByGeorge(kept: number, joined: number): boolean {
-    return this.#graph.neighbours[joined].every(
-      (other) =>
-        this.#isGone(other) ||
-        this.#degree[other] < COLOURS ||
-        (other < VIRTUAL && kept < VIRTUAL) ||
-        this.#graph.interferes(other, kept),
-    );
+    for (const other of this.#graph.neighbours[joined]) {
+      if (this.#degree[other] < COLOURS || this.#isGone(other) || (other < VIRTUAL && kept < VIRTUAL)) continue;
+      if (!this.#graph.interferes(other, kept)) return false;
+    }
+    return true;
   }
 
   /** Fewer than COLOURS neighbours of both have many neighbours. */
   #isSafeByBriggs(kept: number, joined: number): boolean {
     let many = 0;
     for (const other of this.#graph.neighbours[kept]) {
-      if (this.#isGone(other)) continue;
+      if (this.#degree[other] < COLOURS || this.#isGone(other)) continue;
       // A neighbour of both loses one.
-      const degree = this.#degree[other] - (this.#graph.interferes(other, joined) ? 1 : 0);
-      if (degree >= COLOURS && ++many >= COLOURS) return false;
+      if (this.#degree[other] === COLOURS && this.#graph.interferes(other, joined)) continue;
+      if (++many >= COLOURS) return false;
     }
     for (const other of this.#graph.neighbours[joined]) {
-      if (this.#isGone(other) || this.#graph.interferes(other, kept)) continue;
-      if (this.#degree[other] >= COLOURS && ++many >= COLOURS) return false;
+      if (this.#degree[other] < COLOURS || this.#isGone(other) || this.#graph.interferes(other, kept)) continue;
+      if (++many >= COLOURS) return false;
     }
     return true;
   }
@@ -257,7 +255,6 @@ class Colouring {
       if (this.#moveState[index] === 2) continue;
       this.#moveState[index] = 2;
       const move = this.#moves[index];
-      if (move === undefined) continue;
       const to = this.#representative(move.to);
       this.#thaw(to === register ? this.#representative(move.from) : to);
     }

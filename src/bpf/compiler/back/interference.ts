@@ -21,28 +21,38 @@ export class Interference {
   readonly moves: MovePair[] = [];
   /** Registers that the code names. */
   readonly present: Uint8Array;
-  /** A triangle of bits, larger register first. */
+  /** A triangle of bits: a row of whole words for each register, with a bit for each smaller one. */
   readonly #matrix: Uint32Array;
+  /** The word at which each row begins. */
+  readonly #rows: Int32Array;
 
   constructor(registers: number) {
     this.registers = registers;
     this.neighbours = Array.from({ length: registers }, () => []);
     this.present = new Uint8Array(registers);
-    this.#matrix = new Uint32Array((((registers * (registers + 1)) / 2) >>> 5) + 1);
+    this.#rows = new Int32Array(registers + 1);
+    for (let register = 0; register < registers; register++) {
+      this.#rows[register + 1] = this.#rows[register] + ((register + 31) >>> 5);
+    }
+    this.#matrix = new Uint32Array(this.#rows[registers]);
   }
 
   interferes(a: number, b: number): boolean {
-    const bit = a > b ? (a * (a - 1)) / 2 + b : (b * (b - 1)) / 2 + a;
-    return (this.#matrix[Math.floor(bit / 32)] & (1 << (bit & 31))) !== 0;
+    if (a === b) return false;
+    const larger = Math.max(a, b);
+    const smaller = Math.min(a, b);
+    return (this.#matrix[this.#rows[larger] + (smaller >>> 5)] & (1 << (smaller & 31))) !== 0;
   }
 
   /** Says that both are in use at once; false where that was known. */
   connect(a: number, b: number): boolean {
     if (a === b) return false;
-    const bit = a > b ? (a * (a - 1)) / 2 + b : (b * (b - 1)) / 2 + a;
-    const word = Math.floor(bit / 32);
-    if ((this.#matrix[word] & (1 << (bit & 31))) !== 0) return false;
-    this.#matrix[word] |= 1 << (bit & 31);
+    const larger = Math.max(a, b);
+    const smaller = Math.min(a, b);
+    const word = this.#rows[larger] + (smaller >>> 5);
+    const bit = 1 << (smaller & 31);
+    if ((this.#matrix[word] & bit) !== 0) return false;
+    this.#matrix[word] |= bit;
     // Machine registers keep no list: theirs would be long, and nobody takes them away.
     if (a >= VIRTUAL) this.neighbours[a].push(b);
     if (b >= VIRTUAL) this.neighbours[b].push(a);

@@ -78,6 +78,7 @@ export function privateSlots(irFunction: IrFunction): Set<StackSlot> {
     if (value.kind === 'stackAddress') found.delete(value.slot);
   };
   for (const block of irFunction.blocks) {
+    if (found.size === 0) break;
     for (const phi of block.phis) phi.inputs.forEach(giveAway);
     for (const operation of block.operations) {
       if (operation.kind === 'load') continue;

@@ -34,11 +34,10 @@ function upTo(mask: bigint): bigint {
 function demandOf(user: Exclude<Value, Phi>, index: number, demanded: bigint): bigint {
   switch (user.kind) {
     case 'binary': {
-      const width = user.bits === 32 ? LOW : ALL;
-      const wanted = demanded & width;
-      const { operator, right } = user;
       if (user.space !== 'scalar') return ALL;
-      const count = right.kind === 'constant' ? right.value & BigInt(user.bits - 1) : null;
+      const width = user.bits === 32 ? LOW : ALL;
+      const wanted = demanded === ALL ? width : demanded & width;
+      const { operator, right } = user;
       switch (operator) {
         case 'add':
         case 'sub':
@@ -51,19 +50,24 @@ function demandOf(user: Exclude<Value, Phi>, index: number, demanded: bigint): b
           return wanted;
         case 'shl':
           if (index === 1) return BigInt(user.bits - 1);
-          return count === null ? upTo(wanted) : wanted >> count;
+          return right.kind === 'constant' ? wanted >> (right.value & BigInt(user.bits - 1)) : upTo(wanted);
         case 'lshr':
         case 'ashr':
           if (index === 1) return BigInt(user.bits - 1);
-          if (count === null) return width;
+          if (right.kind !== 'constant') return width;
           // The sign fills what is shifted in.
-          return ((wanted << count) & width) | (operator === 'ashr' ? (width + 1n) >> 1n : 0n);
+          return (
+            ((wanted << (right.value & BigInt(user.bits - 1))) & width) |
+            (operator === 'ashr' ? (width + 1n) >> 1n : 0n)
+          );
         default:
           return width;
       }
     }
     case 'unary': {
       const mask = lowMask(user.width);
+      // Of a value that is looked at as a whole, and most are, all bits of the operand matter that it takes.
+      if (demanded === ALL) return mask;
       if (user.operator === 'neg') return upTo(demanded & mask);
       if (user.operator === 'swap' || user.operator === 'zext')
         return user.operator === 'swap' ? mask : demanded & mask;
@@ -123,12 +127,12 @@ function withoutUnseen(operation: Operation, demanded: bigint): Value | null {
     return (demanded & ~lowMask(operation.width)) === 0n ? operation.operand : null;
   }
   if (operation.kind !== 'binary' || operation.right.kind !== 'constant' || operation.space !== 'scalar') return null;
+  if (operation.operator !== 'and' && operation.operator !== 'or' && operation.operator !== 'xor') return null;
   const number = BigInt.asUintN(64, operation.right.value);
   const seen = operation.bits === 32 ? demanded & LOW : demanded;
   if (operation.bits === 32 && seen !== demanded) return null;
-  if (operation.operator === 'and' && (seen & ~number) === 0n) return operation.left;
-  const isNothing = (operation.operator === 'or' || operation.operator === 'xor') && (seen & number) === 0n;
-  return isNothing ? operation.left : null;
+  const isUnseen = operation.operator === 'and' ? (seen & ~number) === 0n : (seen & number) === 0n;
+  return isUnseen ? operation.left : null;
 }
 
 /** Leaves out extensions and masks whose effect nobody sees. Whether anything changed. */
