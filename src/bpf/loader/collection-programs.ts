@@ -17,13 +17,13 @@ import type { Btf } from '../object/btf/table.ts';
 import { type CoreResult, relocateCore } from '../object/core.ts';
 import { type LinkedProgram, link, programInfo } from '../object/link.ts';
 import type { ObjectSpec, ProgramKind, Relocation } from '../object/spec.ts';
-import { USDT_SITES } from '../object/usdt-sites.ts';
 import type { ObjectMap } from './collection-maps.ts';
 import type { LoadedSection } from './globals.ts';
 import { hookTypeId, needsHookType, resolveSymbol } from './kernel-symbols.ts';
 import { type AttachTarget, attach } from './links/attach.ts';
 import type { Attachment } from './links/link.ts';
-import { type UsdtSites, usdtAttachType } from './links/usdt.ts';
+import { usdtAttachType } from './links/usdt.ts';
+import { isUsdtTable, type UsdtSites } from './links/usdt-sites.ts';
 import { type LogLevel, loadProgramDescriptor, Program, type ProgramSpec } from './program.ts';
 import { sourceOf } from './program-source.ts';
 import { structOpsMember } from './struct-ops.ts';
@@ -178,6 +178,6 @@ export function loadObjectProgram(name: string, declared: ProgramKind, context: 
     ...hookOf(name, kind, context),
     ...(btf === null ? {} : { btf: { descriptor: btf.descriptor, ...programInfo(linked, btf.types) } }),
   });
-  const readsArguments = linked.relocations.some((one) => one.kind === 'map' && one.symbol === USDT_SITES);
+  const readsArguments = linked.relocations.some((one) => one.kind === 'map' && isUsdtTable(one.symbol));
   return new ObjectProgram(descriptor, log, linked, kind, readsArguments ? context.usdtSites : null);
 }

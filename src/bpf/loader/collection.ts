@@ -8,7 +8,6 @@ import { closeDescriptor } from '../../kernel/socket.ts';
 import { forKernel } from '../object/btf/for-kernel.ts';
 import type { Btf } from '../object/btf/table.ts';
 import { ARENA_SECTION, type DataSection, type ObjectSpec, type ProgramKind } from '../object/spec.ts';
-import { USDT_SITE, USDT_SITES } from '../object/usdt-sites.ts';
 import { MappedArena } from './arena.ts';
 import { loadBtf } from './btf-load.ts';
 import { fillValues, loadMap, type ObjectMap } from './collection-maps.ts';
@@ -16,7 +15,7 @@ import { loadObjectProgram, type ObjectProgram, type ProgramContext } from './co
 import { type GlobalVariable, initialBytes, type LoadedSection, loadSection, placeInArena } from './globals.ts';
 import { kconfigBytes } from './kernel-config.ts';
 import type { Attachment } from './links/link.ts';
-import { UsdtSites } from './links/usdt.ts';
+import { usdtSitesOf } from './links/usdt-sites.ts';
 import type { KernelMap, MapSpec } from './map.ts';
 import type { LogLevel } from './program.ts';
 import { attachStructOps, createStructOpsMap, fillStructOps, isLinked, registerStructOps } from './struct-ops.ts';
@@ -199,8 +198,7 @@ class Load {
 
   loadPrograms(): void {
     const wanted = this.#options.programs;
-    const table = this.maps.get(USDT_SITES);
-    const usdtSites = table?.spec.valueSize === USDT_SITE.bytes ? new UsdtSites(table) : null;
+    const usdtSites = usdtSitesOf(this.maps);
     for (const spec of this.#spec.functions) {
       const { name, kind } = spec;
       if (kind === null || !isWanted(name, kind, wanted)) continue;

@@ -7,7 +7,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
-import { kernelVersion } from '../../kernel/procfs.ts';
+import { atLeast, kernelVersion } from '../../kernel/procfs.ts';
 import type { KconfigSpec } from '../object/spec.ts';
 
 /** Option to what stands behind its `=`: `y`, `m`, `250`, `"bbr"`. */
@@ -95,12 +95,15 @@ export function kconfigBytes(
       write(bytes, spec, given);
     } else if (spec.name === 'LINUX_KERNEL_VERSION') {
       write(bytes, { ...spec, typeKind: 'integer' }, String(versionNumber()));
+    } else if (spec.name === 'LINUX_HAS_BPF_COOKIE') {
+      // usdt.bpf.h asks; what it would need without cookies is not filled.
+      write(bytes, spec, atLeast(kernelVersion(), 5, 15) ? 'y' : 'n');
     } else if (spec.name.startsWith('CONFIG_')) {
       const text = config?.get(spec.name);
       if (text !== undefined) write(bytes, spec, text);
       else if (!spec.weak) throw new KconfigError(missing(spec.name, config));
     } else if (!spec.weak) {
-      // LINUX_HAS_BPF_COOKIE and LINUX_HAS_SYSCALL_WRAPPER are libbpf's own inventions for its macros.
+      // LINUX_HAS_SYSCALL_WRAPPER, for one, is libbpf's own invention for its macros.
       throw new KconfigError(`${spec.name} is no option of the kernel: give its value`);
     }
   }

@@ -35,7 +35,8 @@ import { attachReuseport, attachSocketFilter, attachSocketMap, type SocketMapHoo
 import { attachIterator, attachRawTracepoint, attachTracing, type IteratorTarget } from './tracing.ts';
 import { attachFilter, type FilterTarget } from './traffic-control.ts';
 import { attachUprobeMulti, type UprobeMultiTarget } from './uprobe-multi.ts';
-import { attachUsdt, type UsdtSites, type UsdtTarget } from './usdt.ts';
+import { attachUsdt, type UsdtTarget } from './usdt.ts';
+import type { UsdtSites } from './usdt-sites.ts';
 
 /** Where a program shall act. Which fields count depends on its type. */
 export interface AttachTarget extends Order {

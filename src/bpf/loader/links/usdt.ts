@@ -2,27 +2,17 @@
  * Room `bpf`: programs at USDT probes: at each place of the probe, with a row in the object's table that says where its arguments lie
  * there.
  *
- * A newcomer would get wrong: the cookie of each place is the number of its row, not what the caller gave; that is in the row. Rows are
- * shared by places whose arguments lie alike, and are free again when the last of these attachments is disposed of.
+ * A newcomer would get wrong: the cookie of each place is the number of its row, not what the caller gave; that is in the row.
  */
-import {
-  USDT_ARGUMENTS_MAX,
-  USDT_BASE,
-  USDT_IN_MEMORY,
-  USDT_INDEX,
-  USDT_SIGNED,
-  USDT_SITE,
-  USDT_SITES,
-} from '../../object/usdt-sites.ts';
+import { USDT_ARGUMENTS_MAX } from '../../object/usdt-sites.ts';
 import type { Holder } from '../codec.ts';
-import { codecOf } from '../codec.ts';
 import { linkFeature } from '../link-features.ts';
-import type { KernelMap } from '../map.ts';
 import { Executable, findExecutable, ProbeError, type UsdtProbe } from './executable.ts';
 import type { Attachment } from './link.ts';
 import { attachProbe } from './perf-event.ts';
 import { attachPlaces } from './uprobe-multi.ts';
-import { type UsdtArgument, usdtArguments } from './usdt-arguments.ts';
+import { usdtArguments } from './usdt-arguments.ts';
+import type { UsdtSites } from './usdt-sites.ts';
 
 /** Which USDT probe. */
 export interface UsdtTarget {
@@ -32,82 +22,6 @@ export interface UsdtTarget {
   readonly process?: number;
   /** What the program reads as bpf_get_attach_cookie(), or as usdtCookie() where it reads arguments. */
   readonly cookie?: bigint;
-}
-
-const rowCodec = codecOf(USDT_SITE);
-const noArgument = { displacement: 0n, base: 0, index: 0, scale: 0, bytes: 0, shift: 0, flags: 0 };
-
-function argumentRow(argument: UsdtArgument): typeof noArgument {
-  const { displacement, base, index, scale, inMemory, bytes, signed } = argument;
-  const flags =
-    (base === null ? 0 : USDT_BASE) |
-    (index === null ? 0 : USDT_INDEX) |
-    (inMemory ? USDT_IN_MEMORY : 0) |
-    (signed ? USDT_SIGNED : 0);
-  return { displacement, base: base ?? 0, index: index ?? 0, scale, bytes, shift: 64 - bytes * 8, flags };
-}
-
-/** A row of the table as the program reads it. */
-function rowOf(places: readonly UsdtArgument[], cookie: bigint): Uint8Array<ArrayBuffer> {
-  const row = new Uint8Array(rowCodec.bytes);
-  const rest = Array.from({ length: USDT_ARGUMENTS_MAX - places.length }, () => noArgument);
-  rowCodec.write(new DataView(row.buffer), 0, {
-    cookie,
-    count: places.length,
-    arguments: [...places.map(argumentRow), ...rest],
-  });
-  return row;
-}
-
-/** A row that is in use. */
-interface Row {
-  readonly id: number;
-  users: number;
-}
-
-/** The rows of an object's table, given out and taken back. */
-export class UsdtSites {
-  readonly #map: KernelMap<unknown, unknown>;
-  readonly #rows = new Map<string, Row>();
-  readonly #free: number[] = [];
-  /** Row 0 stays empty: a program that is attached without a row finds no arguments there. */
-  #next = 1;
-
-  constructor(map: KernelMap<unknown, unknown>) {
-    this.#map = map;
-  }
-
-  /** A row for these arguments. @throws ProbeError where the table is full */
-  take(places: readonly UsdtArgument[], cookie: bigint): { readonly id: number; readonly release: () => void } {
-    const bytes = rowOf(places, cookie);
-    const key = Buffer.from(bytes).toString('latin1');
-    const row = this.#rows.get(key) ?? { id: this.#unusedId(), users: 0 };
-    if (row.users === 0) {
-      const { codecs } = this.#map;
-      const index = new DataView(Uint32Array.of(row.id).buffer);
-      this.#map.set(codecs.key.read(index, 0), codecs.value.read(new DataView(bytes.buffer), 0));
-      this.#rows.set(key, row);
-    }
-    row.users++;
-    const release = (): void => {
-      row.users--;
-      if (row.users > 0) return;
-      this.#rows.delete(key);
-      this.#free.push(row.id);
-    };
-    return { id: row.id, release };
-  }
-
-  #unusedId(): number {
-    const id = this.#free.pop() ?? this.#next++;
-    const { maxEntries } = this.#map.spec;
-    if (id < maxEntries) return id;
-    this.#next = maxEntries;
-    throw new ProbeError(
-      `the probes that this object is attached to have more than ${maxEntries - 1} different places of arguments; ` +
-        `load it with a larger table: { maxEntries: { ${USDT_SITES}: ${maxEntries * 4} } }`,
-    );
-  }
 }
 
 /** A program, and the table of its object where it reads arguments. */
@@ -132,7 +46,7 @@ function cookieOf(
       `the probe ${place.provider}:${place.name} in ${executable.path} has ${places.length} arguments: ${USDT_ARGUMENTS_MAX} are allowed`,
     );
   }
-  const row = sites.take(places, cookie);
+  const row = sites.take(`${place.provider}:${place.name} in ${executable.path}`, places, cookie);
   stack.defer(row.release);
   return BigInt(row.id);
 }
