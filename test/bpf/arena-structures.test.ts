@@ -269,3 +269,53 @@ everywhere(
     assert.deepEqual(globals.sums.value, [3n, 9n, 3n + 36n + 2n * 45n]);
   },
 );
+
+everywhere(
+  'pointers are compared, and kept in globals, maps and structs on the stack',
+  ofText(`
+    interface Node { value: u64; next: Node | null }
+    const Node: StructLayout<Node> = struct({ value: u64, next: pointer(() => Node) });
+    const Ring = struct({ first: pointer<Node | null>(() => Node), size: u32 });
+    export const memory = arena({ maxEntries: 1 });
+    export const head = global(pointer<Node | null>(() => Node), null);
+    export const ring = global(Ring, { first: null, size: 3 });
+    export const rings = hash({ key: u32, value: Ring, maxEntries: 4 });
+    export const heads = hash({ key: u32, value: pointer(() => Node), maxEntries: 4 });
+    export const free = queue({ value: pointer(() => Node), maxEntries: 4 });
+    export const turns = global(u32);
+    export const main = syscall(() => {
+      const nodes = memory.allocate(array(Node, 4));
+      if (nodes === null) return 1;
+      const a = nodes.value[0];
+      const b = nodes.value[1];
+      a.next = b;
+      b.next = a;
+      if (a.next !== b || b.next === b || head.value === a) return 2;
+      let node: Node | null = a;
+      for (const _ of range(9)) {
+        if (node === null) return 3;
+        turns.value += 1;
+        node = node.next;
+        if (node === a) break;
+      }
+      const onStack = local(Ring, { first: b, size: 5 });
+      rings.update(1, { first: a, size: 1 });
+      rings.update(2, onStack);
+      const one = rings.lookup(1);
+      const two = rings.lookup(2);
+      if (one === null || two === null || one.first !== a || two.first !== b) return 4;
+      one.first = null;
+      ring.value.first = two.first;
+      if (one.first !== null || ring.value.first !== b) return 5;
+      heads.update(1, b);
+      free.push(a);
+      const popped = local(pointer(() => Node));
+      const kept = heads.lookup(1);
+      if (free.pop(popped) !== 0 || kept === null) return 6;
+      return popped.value === a && kept.value === b ? 0 : 7;
+    });`),
+  ({ globals, run }) => {
+    assert.equal(run('main'), 0);
+    assert.equal(globals.turns.value, 2);
+  },
+);

@@ -83,6 +83,12 @@ export function numberTest(
   const left = frame.rules.value(frame, node.left, pair[0]);
   const right = frame.rules.value(frame, node.right, pair[1]);
   if (left.kind === 'scalar' && right.kind === 'scalar') return compare(frame.builder, operator, left, right);
+  const isEquality = operator === '===' || operator === '!==';
+  if (isEquality && left.kind === 'pointer' && right.kind === 'pointer' && left.space === 'arena') {
+    // To the verifier an address in an arena is a number, null and others alike.
+    const condition = operator === '===' ? 'eq' : 'ne';
+    if (right.space === 'arena') return { condition, bits: 64, left: frame.settle(left), right: frame.settle(right) };
+  }
   const [odd, place] = left.kind === 'scalar' ? [right, node.right] : [left, node.left];
   const advice = adviceOnComparison(odd);
   return refuse(place, `${describe(odd)} cannot be compared with “${operator}”`, advice);

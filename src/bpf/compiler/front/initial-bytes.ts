@@ -77,6 +77,7 @@ function putOperand(into: Uint8Array, offset: number, type: Type, operand: Opera
     into.set(text, offset);
     return;
   }
+  if (operand.kind === 'null' && type.kind === 'pointer') return;
   if (operand.kind !== 'scalar' || operand.constant === null || !isScalarType(type)) {
     refuse(node, `${describe(operand)} is no initial value of ${nameOfType(type)}`);
   }
