@@ -1,6 +1,6 @@
 /**
  * Room `bpf`: the table by which one compiled program finds the arguments of a USDT probe at each place that has it: the compiler's code
- * reads it (`compiler/front/usdt.ts`), the loader fills it when it attaches (`loader/links/usdt.ts`).
+ * reads it (`compiler/front/usdt.ts`), the loader fills it when it attaches (`loader/links/usdt-sites.ts`).
  *
  * A newcomer would get wrong: nothing of this is known when compiling. Where an argument lies differs between builds of the probed
  * binary, and between two places of one build. The program learns from the attachment's cookie which row is its own.

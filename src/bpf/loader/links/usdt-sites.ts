@@ -92,11 +92,17 @@ export function isUsdtTable(map: string): boolean {
   return formats.some((format) => format.map === map);
 }
 
+/** By their maps: two objects that share a map share its rows. */
+const tables = new WeakMap<KernelMap<unknown, unknown>, UsdtSites>();
+
 /** The table of an object; null where it has none. */
 export function usdtSitesOf(maps: ReadonlyMap<string, KernelMap<unknown, unknown>>): UsdtSites | null {
   for (const format of formats) {
     const map = maps.get(format.map);
-    if (map?.spec.valueSize === format.bytes) return new UsdtSites(map, format);
+    if (map?.spec.valueSize !== format.bytes) continue;
+    const table = tables.get(map) ?? new UsdtSites(map, format);
+    tables.set(map, table);
+    return table;
   }
   return null;
 }
