@@ -11,10 +11,10 @@ import { release } from 'node:os';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { compile } from '../../src/bpf/compiler/compile.ts';
-import { u64 } from '../../src/bpf/index.ts';
+import { array, pointer, struct, u32, u64 } from '../../src/bpf/index.ts';
 import { load } from '../../src/bpf/load.ts';
 import { MappedArena } from '../../src/bpf/loader/arena.ts';
-import type { ArenaMemory } from '../../src/bpf/loader/arena-memory.ts';
+import { ArenaMemory } from '../../src/bpf/loader/arena-memory.ts';
 import { loadObject } from '../../src/bpf/loader/collection.ts';
 import { readElf } from '../../src/bpf/object/elf/read.ts';
 import { writeElf } from '../../src/bpf/object/elf/write.ts';
@@ -138,6 +138,25 @@ test('the types of a module are those that user space sees', { skip }, async () 
   assert.throws(() => pages.read(Node, last), /is no address of 16 bytes in the arena/);
   pages.write(Node, head, { value: 1n, next: pages.addressOf(-16) });
   assert.throws(() => pages.read(Node, head).next, RangeError);
+});
+
+test('pointers within structs and arrays are followed when they are asked for', () => {
+  const memory = new ArenaMemory(new DataView(new ArrayBuffer(256)), 0x5000n);
+  const Table = struct({
+    size: u32,
+    inner: struct({ node: pointer(Node) }),
+    nodes: array(pointer(Node), 3),
+    any: pointer(),
+  });
+  memory.write(Node, 0x5080n, { value: 6n, next: null });
+  memory.write(Table, 0x5000n, { size: 2, inner: { node: 0x5080n }, nodes: [0n, 0x5080n, 0x50f8n], any: 0x77n });
+  const table = memory.read(Table, 0x5000n);
+  memory.write(u64, 0x5080n, 9n);
+  assert.deepEqual([table.size, table.inner.node.value, table.nodes[0], table.nodes[1].value], [2, 9n, null, 9n]);
+  assert.equal(table.any, 0x77n);
+  // The node would reach beyond the end.
+  assert.throws(() => table.nodes[2], /0x50f8 is no address of 16 bytes in the arena/);
+  assert.throws(() => memory.read(u32, 0x4000n), RangeError);
 });
 
 test('objects that share an arena share its mapping', { skip }, () => {

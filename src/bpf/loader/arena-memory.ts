@@ -6,7 +6,7 @@
  */
 import type { Plain } from '../library/infer.ts';
 import type { Elements, Layout, Value } from '../library/layout.ts';
-import { bytesOf, type StructType, type Type } from '../types.ts';
+import { bytesOf, type Type } from '../types.ts';
 import { codecOf } from './codec.ts';
 
 /** A value to be written: a pointer is the address of what it leads to, 0 or null for nothing. */
@@ -42,7 +42,7 @@ export class ArenaMemory {
   /**
    * The value that lies at an address: a struct whose pointers are what they lead to, or null. Each is followed when it is asked for.
    * @throws RangeError for an address outside of the arena; following a pointer that leads out of it throws, too
-   * @example for (let node = arena.read(Node, head); node !== null; node = node.next) total += node.value;
+   * @example for (let node: Node | null = arena.read(Node, head); node !== null; node = node.next) total += node.value;
    */
   read<L extends Layout>(layout: L, address: bigint): Plain<Value<L>> {
     // The layout says what the bytes there are; TypeScript cannot follow that.
@@ -71,60 +71,43 @@ export class ArenaMemory {
   }
 
   #read(type: Type, at: number): unknown {
-    switch (type.kind) {
-      case 'struct':
-        return this.#readStruct(type, at);
-      case 'array':
-        if (type.element.kind === 'integer' || type.element.kind === 'boolean') break;
-        return this.#collect(
-          new Array(type.length),
-          Array.from({ length: type.length }, (_, index) => ({
-            name: index,
-            type: type.element,
-            offset: index * bytesOf(type.element),
-          })),
-          at,
-        );
-      case 'pointer':
-        return this.#follow(type.target(), this.view.getBigUint64(at, true));
-    }
-    return codecOf(type).read(this.view, at);
+    if (type.kind === 'pointer') return this.#follow(type.target(), this.view.getBigUint64(at, true));
+    // Where pointers lie these are their addresses.
+    const found = codecOf(type).read(this.view, at);
+    for (const part of partsWithPointers(type)) this.#put(found as object, part, at + part.offset);
+    return found;
   }
 
-  #readStruct(type: StructType, at: number): unknown {
-    // Its bit fields and numbers, and addresses where pointers are to be.
-    const found = codecOf(type).read(this.view, at) as object;
-    const parts = type.fields.filter((field) => field.bits === undefined && hasPointers(field.type));
-    return parts.length === 0 ? found : this.#collect(found, parts, at);
-  }
-
-  /** Puts parts into a struct or an array; pointers as what they lead to, found when asked for. */
-  #collect(
-    into: object,
-    parts: readonly { readonly name: string | number; readonly type: Type; readonly offset: number }[],
-    at: number,
-  ): object {
-    for (const { name, type, offset } of parts) {
-      if (type.kind !== 'pointer') {
-        Object.defineProperty(into, name, {
-          value: this.#read(type, at + offset),
-          enumerable: true,
-          configurable: true,
-          writable: true,
-        });
-        continue;
-      }
-      const address = this.view.getBigUint64(at + offset, true);
-      const get = (): unknown => this.#follow(type.target(), address);
-      Object.defineProperty(into, name, { get, enumerable: true, configurable: true });
+  /** Puts a part into a struct or an array. What a pointer leads to is found when it is asked for. */
+  #put(into: object, { name, type }: Part, at: number): void {
+    if (type.kind !== 'pointer') {
+      Object.assign(into, { [name]: this.#read(type, at) });
+      return;
     }
-    return into;
+    const address = this.view.getBigUint64(at, true);
+    const get = (): unknown => this.#follow(type.target(), address);
+    Object.defineProperty(into, name, { get, enumerable: true, configurable: true });
   }
 
   #follow(target: Type, address: bigint): unknown {
     if (address === 0n) return null;
     return target.kind === 'void' ? address : this.#read(target, this.#place(target, address));
   }
+}
+
+/** A field of a struct or an element of an array. */
+interface Part {
+  readonly name: string | number;
+  readonly type: Type;
+  readonly offset: number;
+}
+
+/** The parts of a value that are pointers or hold some. */
+function partsWithPointers(type: Type): readonly Part[] {
+  if (type.kind === 'struct') return type.fields.filter((field) => hasPointers(field.type));
+  if (type.kind !== 'array' || !hasPointers(type.element)) return [];
+  const { element, length } = type;
+  return Array.from({ length }, (_, index) => ({ name: index, type: element, offset: index * bytesOf(element) }));
 }
 
 /** Whether a value of this type holds a pointer. */
