@@ -46,7 +46,7 @@ test('a pointer into the packet is void once the packet was moved', () => {
 });
 
 test('several problems are reported in one run, each at its place', () => {
-  const found = inMain('const a = [1, 2];', 'const b = 1.5;', 'const c = a == b;', 'var d = 1;', 'try { } catch { }');
+  const found = inMain('const a = { x: 1 };', 'const b = 1.5;', 'const c = a == b;', 'var d = 1;', 'try { } catch { }');
   assert.deepEqual(found, [
     '3:11 the type of this literal is not known; write local(Type, {…}), or pass it where a type is expected',
     '4:11 fractions are not supported in the kernel; count in smaller units',
@@ -55,6 +55,8 @@ test('several problems are reported in one run, each at its place', () => {
     '7:1 “try” is not supported in a function; nothing throws in the kernel: test what is returned',
   ]);
 });
+
+const TABLE = 'write readOnly(array(u32, 2), […]) at the top of the module, and index its .value';
 
 const statements: readonly (readonly [source: string, refusal: string])[] = [
   ['const a = new Map();', '3:11 “new” is not supported; local(Type) makes one on the stack'],
@@ -88,6 +90,13 @@ const statements: readonly (readonly [source: string, refusal: string])[] = [
   ],
   ['bpf_strncmp(local(array(u8, 4)), 4, 16);', '3:37 bpf_strncmp takes no more arguments; it takes text, constant'],
   ['bpf_strncmp(local(array(u8, 4)), 4);', "3:34 the number 4 is no text; write it out: 'text'"],
+  ['let a; a = 5; a += 1;', '3:5 the type of a is not known; write let a: u32, or give it a value'],
+  [
+    'const a = [1, 2]; const b = a[context.rx_queue_index];',
+    `3:29 a list of the source has no elements when the program runs; ${TABLE}`,
+  ],
+  ['const a = [1, 2]; const b = a[2];', '3:31 2 is outside of this list; it has 2 elements'],
+  ['const a = Number(5n);', '3:11 Number is not declared; u32(x) converts to a number'],
   ['return 7;', '3:1 7 is no verdict of xdp programs; they return 0, 1, 2, 3, 4'],
 ];
 
@@ -120,6 +129,23 @@ test('what a declaration lacks, and what is no type', () => {
     '2:23 number is not declared; say how wide it is: u8, u16, u32, or i32',
     '3:23 string is not declared; write array(u8, 16)',
     '4:18 hash needs maxEntries; write maxEntries: 1024',
+  ]);
+});
+
+test('what a function cannot take, and what was refused once', () => {
+  const found = refusals(
+    [
+      'let count = 5;',
+      'const nested = { a: { b: 1 } };',
+      'function one(n?: u32) { return 1; }',
+      'function two(...all: u32[]) { return 1; }',
+      'export const main = xdp(() => one() + two(1) + count);',
+    ].join('\n'),
+  );
+  assert.deepEqual(found, [
+    '2:1 “let” at the top of a module is not supported; write const, or global(u32, 0) for a variable',
+    '3:21 constants within constants are not supported; declare it as a const of its own',
+    '4:14 “?” is not supported; give the parameter a default: n: u32 = 0',
   ]);
 });
 

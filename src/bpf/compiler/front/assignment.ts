@@ -6,7 +6,7 @@
  */
 
 import { I32 } from '../../types.ts';
-import { type Located, refuse } from '../diagnostics.ts';
+import { type Located, refuse, refuseSilently } from '../diagnostics.ts';
 import * as arithmetic from './arithmetic.ts';
 import { isQuiet } from './conditions.ts';
 import { arithmeticOperator } from './constants.ts';
@@ -23,6 +23,7 @@ function target(frame: Frame, whole: Expression): Target {
   const node = bare(whole);
   if (node.type === 'Identifier') {
     const binding = frame.find(node.name);
+    if (binding?.operand?.kind === 'broken') refuseSilently();
     if (binding !== null) return { kind: 'binding', binding };
     const operand = frame.unit.valueOf(frame.module, node.name, node);
     if (operand?.kind === 'global') refuse(node, `${node.name} is a global`, `write ${node.name}.value = …`);

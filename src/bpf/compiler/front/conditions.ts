@@ -9,6 +9,7 @@ import { type Located, refuse } from '../diagnostics.ts';
 import { type Comparison, compare, operandOf, swapConstant } from './arithmetic.ts';
 import { comparisonOperator } from './constants.ts';
 import type { Frame, Label } from './frame.ts';
+import { memberOf } from './members.ts';
 import { isSwapped, loadUnswapped } from './memory.ts';
 import { bare, type Expression, type ExpressionOf } from './syntax.ts';
 import { adviceOnNumber, describe, type Operand, type Place, type Pointer, type Scalar, type Test } from './values.ts';
@@ -147,6 +148,16 @@ function comparison(
   whenTrue: Label,
   whenFalse: Label,
 ): void {
+  const first = node.left.type === 'PrivateName' ? node.left : bare(node.left);
+  if (first.type === 'OptionalMemberExpression' && first.optional) {
+    // As in JavaScript, where there is no `a` only `!==` holds.
+    const left = optional(frame, first, operator === '!==' ? whenTrue : whenFalse);
+    if (!frame.isReached) return;
+    const value = isQuiet(node.right) ? left : frame.rules.value(frame, first, left);
+    const test = numberTest(frame, node, operator, [value, frame.expression(node.right)]);
+    frame.branch(test, whenTrue, whenFalse);
+    return;
+  }
   const pair = operands(frame, node);
   const [left, right] = pair;
   const isEquality = operator === '===' || operator === '!==';
@@ -166,6 +177,17 @@ function comparison(
   const test = numberTest(frame, node, operator, pair);
   frame.at(node);
   frame.branch(test, whenTrue, whenFalse);
+}
+
+/** Where `a?.b` is tested: without an `a` to `absent`. @returns what is to be tested where there is one */
+function optional(frame: Frame, node: ExpressionOf<'OptionalMemberExpression'>, absent: Label): Operand {
+  const object = bare(node.object as Expression);
+  const pointer = frame.value(object);
+  if (pointer.kind !== 'pointer') refuse(object, `${describe(pointer)} is never null`, 'write . in place of ?.');
+  const there = frame.label();
+  testPointer(frame, pointer, there, absent);
+  frame.enter(there);
+  return memberOf(frame, node, { ...pointer, nullable: false, tests: null });
 }
 
 /** Lowers a condition: every way out of it leads to one of the labels. */
@@ -190,6 +212,11 @@ export function condition(frame: Frame, expression: Expression, whenTrue: Label,
       comparison(frame, node, operator, whenTrue, whenFalse);
       return;
     }
+  }
+  if (node.type === 'OptionalMemberExpression' && node.optional) {
+    const operand = optional(frame, node, whenFalse);
+    if (frame.isReached) testOperand(frame, node, frame.rules.value(frame, node, operand), whenTrue, whenFalse);
+    return;
   }
   testOperand(frame, node, frame.value(node), whenTrue, whenFalse);
 }

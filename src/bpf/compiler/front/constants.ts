@@ -156,6 +156,9 @@ function evaluateCall(unit: Unit, module: Module, node: Call, name: string): Ope
 function evaluateObject(node: ExpressionOf<'ObjectExpression'>, name: string, evaluate: EvaluateNode): Operand {
   const members = new Map<string, bigint>();
   for (const { name: member, value } of propertiesOf(node)) {
+    if (value.type === 'ObjectExpression') {
+      refuse(value, 'constants within constants are not supported', 'declare it as a const of its own');
+    }
     const { constant } = scalarOf(value, evaluate(value));
     if (constant !== null) members.set(member, constant);
   }
@@ -166,6 +169,7 @@ function evaluateObject(node: ExpressionOf<'ObjectExpression'>, name: string, ev
 function adviceOnName(name: string): string {
   if (name === 'number') return 'say how wide it is: u8, u16, u32, or i32';
   if (name === 'bigint') return 'say which it is: u64 or i64';
+  if (name in globalThis) return 'JavaScript’s own objects do not exist in the kernel';
   return name === 'string' ? 'write array(u8, 16)' : 'import it, or declare it in this module';
 }
 

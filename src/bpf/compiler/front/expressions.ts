@@ -40,6 +40,13 @@ const refused: Partial<Record<Expression['type'], readonly [what: string, advice
   Super: ['“super”', 'use functions'],
 } as Partial<Record<Expression['type'], readonly [string, string]>>;
 
+/** What converts in JavaScript, and what does here. */
+const conversions: Readonly<Record<string, string>> = {
+  Number: 'u32(x) converts to a number',
+  BigInt: 'u64(x) converts to a bigint',
+  Boolean: 'boolean is the answer of a comparison: x !== 0',
+};
+
 function identifier(frame: Frame, node: ExpressionOf<'Identifier'>): Operand {
   const binding = frame.find(node.name);
   if (binding !== null) return frame.read(binding);
@@ -57,6 +64,8 @@ function identifier(frame: Frame, node: ExpressionOf<'Identifier'>): Operand {
   if (node.name === 'undefined') refuse(node, 'undefined is not supported', 'write null');
   const operand = frame.unit.valueOf(frame.module, node.name, node);
   if (operand !== null) return operand;
+  const conversion = conversions[node.name];
+  if (conversion !== undefined) refuse(node, `${node.name} is not declared`, conversion);
   const advice =
     node.name in globalThis ? 'JavaScript’s own objects do not exist in the kernel' : 'import or declare it';
   return refuse(node, `${node.name} is not declared`, advice);
@@ -141,7 +150,10 @@ function binary(frame: Frame, node: ExpressionOf<'BinaryExpression'>): Operand {
           : 'types are known when compiling';
     refuse(node, `“${node.operator}” is not supported`, advice);
   }
-  if (node.left.type === 'NullLiteral' || node.right.type === 'NullLiteral') return conditionValue(frame, node);
+  const isOptional = node.left.type === 'OptionalMemberExpression';
+  if (isOptional || node.left.type === 'NullLiteral' || node.right.type === 'NullLiteral') {
+    return conditionValue(frame, node);
+  }
   const test = numberTest(frame, node, comparison, operands(frame, node));
   if (typeof test === 'boolean') return known(BOOLEAN, test ? 1n : 0n);
   return computed(BOOLEAN, frame.builder.compare(test.condition, test.bits, test.left, test.right));

@@ -66,6 +66,9 @@ function resultAnnotation(unit: Unit, module: Module, node: FunctionNode): Annot
 export function bindParameter(frame: Frame, parameter: Parameter, operand: Operand | null): void {
   const isDefault = parameter.type === 'AssignmentPattern';
   const target = isDefault ? parameter.left : parameter;
+  if (target.type === 'RestElement') {
+    refuse(parameter, 'rest parameters (…) are not supported', 'declare each by its name, or pass a struct');
+  }
   if (target.type !== 'Identifier') {
     refuse(parameter, 'this form of parameter is not supported', 'give it a name, and read its fields in the body');
   }
@@ -110,9 +113,14 @@ export function lowerBody(frame: Frame, node: FunctionNode): Exit[] {
 
 function checkArguments(node: Located, entity: FunctionEntity, count: number): void {
   const { params } = entity.node;
+  const optional = params.find((one) => one.type === 'Identifier' && one.optional);
+  if (optional !== undefined) refuse(optional, '“?” is not supported', 'give the parameter a default: n: u32 = 0');
   const needed = params.filter((one) => one.type !== 'AssignmentPattern').length;
   if (count < needed || count > params.length)
-    refuse(node, `${entity.name} takes ${params.length} arguments, not ${count}`);
+    refuse(
+      node,
+      `${entity.name} takes ${params.length} ${params.length === 1 ? 'argument' : 'arguments'}, not ${count}`,
+    );
 }
 
 /** Lowers the body in the place of the call. */

@@ -102,6 +102,10 @@ function passKeyOrValue(
   values.push(memoryOf(frame, argument, type, parameter.writes === true));
 }
 
+/** A global is passed as a Reference is: its value is meant. */
+const withoutGlobal = (frame: Frame, operand: Operand): Operand =>
+  operand.kind === 'global' ? globalPlace(frame, operand.global) : operand;
+
 /** Memory and its size. */
 function passMemory(passing: Passing, parameter: HelperParameter & { kind: 'memory' }, argument: Expression): void {
   const { frame, values } = passing;
@@ -116,7 +120,7 @@ function passMemory(passing: Passing, parameter: HelperParameter & { kind: 'memo
     values.push(operandOf(builder, convert(builder, frame.scalar(length), U64), 64));
     return;
   }
-  const operand = frame.expression(node, passing.map?.entity.spec.value ?? null);
+  const operand = withoutGlobal(frame, frame.expression(node, passing.map?.entity.spec.value ?? null));
   if (operand.kind === 'null') {
     if (!parameter.nullable) refuse(node, `${parameter.name} cannot be null here`);
     values.push(builder.constant(0), builder.constant(0));
@@ -149,7 +153,7 @@ function addressOfOperand(frame: Frame, node: Expression, operand: Operand, type
 
 function passStruct(passing: Passing, parameter: HelperParameter & { kind: 'struct' }, argument: Expression): void {
   const { frame } = passing;
-  const operand = frame.expression(argument);
+  const operand = withoutGlobal(frame, frame.expression(argument));
   const type =
     operand.kind === 'scalar' || operand.kind === 'place' || operand.kind === 'pointer' ? operand.type : null;
   if (type === null) refuse(argument, `${describe(operand)} is no memory`, 'pass a struct or a Reference');

@@ -96,7 +96,8 @@ export function forStatement(
     else frame.jump(inside);
     frame.enter(inside);
     body(frame, node.body, names, end, next, lower);
-    if (update && frame.isReached) frame.expression(update);
+    const updates = update?.type === 'SequenceExpression' ? update.expressions : update ? [update] : [];
+    if (frame.isReached) for (const one of updates) frame.expression(one);
     closeHead(frame, head);
     frame.enter(end);
   });

@@ -122,6 +122,17 @@ function element(frame: Frame, node: AnyMember, pointer: Pointer): Operand {
   return placeIn(pointer, type.element, text, { address, offset, alignment, core: null });
 }
 
+/** An element of a list of the source, which is nowhere when the program runs. */
+function elementOfList(frame: Frame, node: AnyMember, elements: readonly Operand[]): Operand {
+  const index = frame.scalar(node.property as Expression);
+  const table = `write readOnly(array(u32, ${elements.length}), […]) at the top of the module, and index its .value`;
+  if (index.constant === null) refuse(node, 'a list of the source has no elements when the program runs', table);
+  const found = elements[Number(index.constant)];
+  return (
+    found ?? refuse(node.property, `${index.constant} is outside of this list`, `it has ${elements.length} elements`)
+  );
+}
+
 /** `object.name` or `object[index]`. */
 export function member(frame: Frame, node: AnyMember): Operand {
   if (node.object.type === 'Super') refuse(node, '“super” is not supported');
@@ -137,6 +148,7 @@ export function memberOf(frame: Frame, node: AnyMember, object: Operand): Operan
     const part = partOf(frame.unit, node, object, name);
     if (part !== null) return part;
   }
+  if (object.kind === 'list' && !isNamed) return elementOfList(frame, node, object.elements);
   if (object.kind === 'global') {
     const { global } = object;
     if (!isNamed || name !== 'value') refuse(node, `${global.name} is a global`, `its value is ${global.name}.value`);

@@ -9,6 +9,7 @@ import { type Located, refuse } from '../diagnostics.ts';
 import type { Declaration, Module } from './entities.ts';
 import { type Identifier, parseSource, type Statement, type StatementNode, type StringLiteral } from './syntax.ts';
 import type { Unit } from './unit.ts';
+import { BROKEN } from './values.ts';
 
 const isLibrary = (specifier: string): boolean =>
   specifier === 'millrace/bpf' || /^\.{1,2}\/(?:.*\/)?(?:bpf|library)\/index\.[jt]s$/.test(specifier);
@@ -115,6 +116,8 @@ function declareExports(
 
 function declareVariables(module: Module, node: StatementNode<'VariableDeclaration'>, exported: boolean): void {
   if (node.kind !== 'const') {
+    // What uses these names is not reported again.
+    for (const { id } of node.declarations) if (id.type === 'Identifier') module.values.set(id.name, BROKEN);
     refuse(
       node,
       `“${node.kind}” at the top of a module is not supported`,

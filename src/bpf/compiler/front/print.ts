@@ -44,12 +44,15 @@ export function print(frame: Frame, node: Call): Operand {
   const { builder, unit } = frame;
   unit.requireGpl(node, 'bpf_trace_printk');
   const [template, ...rest] = argumentsOf(node);
-  if (template === undefined || rest.length > 0 || !/^(?:TemplateLiteral|StringLiteral)$/.test(template.type)) {
+  const constant = template?.type === 'Identifier' ? frame.value(template) : null;
+  const isText = constant?.kind === 'string' || /^(?:TemplateLiteral|StringLiteral)$/.test(template?.type ?? '');
+  if (template === undefined || rest.length > 0 || !isText) {
     refuse(node, 'print takes one template', 'write print(`port …`)');
   }
   const texts: string[] = [];
   const values: Value[] = [];
   const literally = (text: string): string => text.replaceAll('%', '%%');
+  if (constant?.kind === 'string') texts.push(literally(constant.text));
   if (template.type === 'StringLiteral') texts.push(literally(template.value));
   if (template.type === 'TemplateLiteral') {
     for (const [index, quasi] of template.quasis.entries()) {

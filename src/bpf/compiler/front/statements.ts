@@ -15,7 +15,16 @@ import { doWhileStatement, forOf, forStatement, whileStatement } from './loops.t
 import { fieldPlace } from './members.ts';
 import { kernelPointer } from './memory.ts';
 import { nameOfStatement } from './modules.ts';
-import type { Declarator, Expression, Statement, StatementNode, VariableDeclaration } from './syntax.ts';
+import {
+  bare,
+  type Declarator,
+  type Expression,
+  type ExpressionOf,
+  elementsOf,
+  type Statement,
+  type StatementNode,
+  type VariableDeclaration,
+} from './syntax.ts';
 import { type Annotation, annotated } from './types.ts';
 import {
   type Binding,
@@ -38,9 +47,22 @@ const advice: Partial<Record<Statement['type'], string>> = {
   FunctionDeclaration: 'declare it at the top of the module',
 };
 
+function listOf(frame: Frame, node: ExpressionOf<'ArrayExpression'>): Operand {
+  const elements = elementsOf(node).map((one) => {
+    const operand = frame.value(one);
+    const isKnown = operand.kind === 'scalar' ? operand.constant !== null : operand.kind !== 'pointer';
+    if (isKnown && operand.kind !== 'void') return operand;
+    return refuse(one, 'a list of the source has only what is known when compiling', 'write local(array(u32, 2), […])');
+  });
+  return { kind: 'list', elements };
+}
+
 function initialValue(frame: Frame, node: Declarator, annotation: Annotation | null): Operand | null {
   if (node.init === null || node.init === undefined) return null;
-  const operand = frame.value(node.init, annotation?.type ?? null);
+  const init = bare(node.init);
+  // Without a type it is a list of the source, of what is known now.
+  const isList = init.type === 'ArrayExpression' && annotation === null;
+  const operand = isList ? listOf(frame, init) : frame.value(init, annotation?.type ?? null);
   const type = annotation?.type ?? null;
   if (operand.kind === 'scalar' && type !== null && isScalarType(type)) return convert(frame.builder, operand, type);
   if (operand.kind === 'void') refuse(node.init, 'this gives nothing', 'call it as a statement');

@@ -46,7 +46,7 @@ export const bpf_trace_printk: (format: string, ...values: (number | bigint)[]) 
 );
 
 /** The same with any number of values, in an array of u64. */
-export const bpf_trace_vprintk: (format: string, values: object | null) => i32 = helper(
+export const bpf_trace_vprintk: (format: string, values: object | string | null) => i32 = helper(
   177,
   'bpf_trace_vprintk',
   '5.16',
@@ -56,7 +56,7 @@ export const bpf_trace_vprintk: (format: string, values: object | null) => i32 =
 );
 
 /** Writes a formatted string into memory. Gives its length with the final zero, cut off or not. */
-export const bpf_snprintf: (into: object, format: string, values: object | null) => i32 = helper(
+export const bpf_snprintf: (into: object, format: string, values: object | string | null) => i32 = helper(
   165,
   'bpf_snprintf',
   '5.13',
@@ -66,7 +66,7 @@ export const bpf_snprintf: (into: object, format: string, values: object | null)
 );
 
 /** Compares memory with a constant string, as strcmp does. */
-export const bpf_strncmp: (text: object, constant: string) => i32 = helper(
+export const bpf_strncmp: (text: object | string, constant: string) => i32 = helper(
   182,
   'bpf_strncmp',
   '5.17',
@@ -75,7 +75,7 @@ export const bpf_strncmp: (text: object, constant: string) => i32 = helper(
 );
 
 /** Reads a signed number in text, in base 8, 10 or 16 (0: by its prefix). Gives how many bytes it took, or -EINVAL, -ERANGE. */
-export const bpf_strtol: (text: object, base: Flags, into: Reference<i64>) => i32 = helper(
+export const bpf_strtol: (text: object | string, base: Flags, into: Reference<i64>) => i32 = helper(
   105,
   'bpf_strtol',
   '5.2',
@@ -84,7 +84,7 @@ export const bpf_strtol: (text: object, base: Flags, into: Reference<i64>) => i3
 );
 
 /** The same for an unsigned number. */
-export const bpf_strtoul: (text: object, base: Flags, into: Reference<u64>) => i32 = helper(
+export const bpf_strtoul: (text: object | string, base: Flags, into: Reference<u64>) => i32 = helper(
   106,
   'bpf_strtoul',
   '5.2',
@@ -122,7 +122,7 @@ export const bpf_loop: <S extends object | null>(
 );
 
 /** Makes a dynptr of memory in a map's value. */
-export const bpf_dynptr_from_mem: (memory: object, flags: Flags, into: dynptr) => i32 = helper(
+export const bpf_dynptr_from_mem: (memory: object | string, flags: Flags, into: dynptr) => i32 = helper(
   197,
   'bpf_dynptr_from_mem',
   '5.19',
@@ -141,14 +141,18 @@ export const bpf_dynptr_read: (into: object, from: dynptr | Kernel<'bpf_dynptr'>
   );
 
 /** Copies into a dynptr. Where that is a packet, pointers into the packet are void afterwards. */
-export const bpf_dynptr_write: (to: dynptr | Kernel<'bpf_dynptr'>, offset: u32, from: object, flags?: Flags) => i32 =
-  helper(
-    202,
-    'bpf_dynptr_write',
-    '5.19',
-    [take.struct('to', 16), take.u32('offset'), take.memory('from'), take.flags],
-    give.i32,
-  );
+export const bpf_dynptr_write: (
+  to: dynptr | Kernel<'bpf_dynptr'>,
+  offset: u32,
+  from: object | string,
+  flags?: Flags,
+) => i32 = helper(
+  202,
+  'bpf_dynptr_write',
+  '5.19',
+  [take.struct('to', 16), take.u32('offset'), take.memory('from'), take.flags],
+  give.i32,
+);
 
 /** The dynptr's own memory from `offset` on, as this layout, or null. */
 export const bpf_dynptr_data: <T extends Layout>(

@@ -33,7 +33,7 @@ export const bpf_l4_csum_replace: (context: AnyBuffer, offset: u32, from: Flags,
   );
 
 /** Adds `to` to `seed` and takes `from` away, not folded: 32 bits, or a negative errno. Sizes in steps of 4; either may be null. */
-export const bpf_csum_diff: (from: object | null, to: object | null, seed: Flags) => i64 = helper(
+export const bpf_csum_diff: (from: object | string | null, to: object | string | null, seed: Flags) => i64 = helper(
   28,
   'bpf_csum_diff',
   '4.6',
@@ -60,7 +60,7 @@ export const bpf_csum_level: (context: AnyBuffer, level: Flags) => i32 = helper(
 );
 
 /** 0 where the packet's acknowledgement holds a cookie of the listener's, -ENOENT where not. `ip` and `tcp`: the headers. */
-export const bpf_tcp_check_syncookie: (listener: bpf_sock, ip: object, tcp: object) => i32 = helper(
+export const bpf_tcp_check_syncookie: (listener: bpf_sock, ip: object | string, tcp: object | string) => i32 = helper(
   100,
   'bpf_tcp_check_syncookie',
   '5.2',
@@ -70,7 +70,7 @@ export const bpf_tcp_check_syncookie: (listener: bpf_sock, ip: object, tcp: obje
 );
 
 /** A cookie for a SYN: the sequence number, above it the segment size. `tcp` with its options: slice(header, length). */
-export const bpf_tcp_gen_syncookie: (listener: bpf_sock, ip: object, tcp: object) => i64 = helper(
+export const bpf_tcp_gen_syncookie: (listener: bpf_sock, ip: object | string, tcp: object | string) => i64 = helper(
   110,
   'bpf_tcp_gen_syncookie',
   '5.4',
@@ -80,7 +80,7 @@ export const bpf_tcp_gen_syncookie: (listener: bpf_sock, ip: object, tcp: object
 );
 
 /** The same without a socket, for IPv4. */
-export const bpf_tcp_raw_gen_syncookie_ipv4: (ip: object, tcp: object) => i64 = helper(
+export const bpf_tcp_raw_gen_syncookie_ipv4: (ip: object, tcp: object | string) => i64 = helper(
   204,
   'bpf_tcp_raw_gen_syncookie_ipv4',
   '6.0',
@@ -90,7 +90,7 @@ export const bpf_tcp_raw_gen_syncookie_ipv4: (ip: object, tcp: object) => i64 = 
 );
 
 /** The same without a socket, for IPv6. */
-export const bpf_tcp_raw_gen_syncookie_ipv6: (ip: object, tcp: object) => i64 = helper(
+export const bpf_tcp_raw_gen_syncookie_ipv6: (ip: object, tcp: object | string) => i64 = helper(
   205,
   'bpf_tcp_raw_gen_syncookie_ipv6',
   '6.0',

@@ -14,7 +14,7 @@ import { GPL, give, helper, take } from './helper.ts';
 type Events = BpfMap<'perf_event_array'>;
 
 /** Sends a record through a perf buffer: BPF_F_CURRENT_CPU; bits 32 to 51 of `flags` say how much of the packet to append. */
-export const bpf_perf_event_output: (context: object, map: Events, flags: Flags, data: object) => i32 = helper(
+export const bpf_perf_event_output: (context: object, map: Events, flags: Flags, data: object | string) => i32 = helper(
   25,
   'bpf_perf_event_output',
   '4.4',
@@ -24,24 +24,26 @@ export const bpf_perf_event_output: (context: object, map: Events, flags: Flags,
 );
 
 /** The same from BTF programs, with an skb of the kernel's. */
-export const bpf_skb_output: (packet: Kernel<'sk_buff'>, map: Events, flags: Flags, data: object) => i32 = helper(
-  111,
-  'bpf_skb_output',
-  '5.5',
-  [take.pointer('packet', 'sk_buff'), take.map('perf_event_array'), take.u64('flags'), take.memory('data')],
-  give.i32,
-  GPL,
-);
+export const bpf_skb_output: (packet: Kernel<'sk_buff'>, map: Events, flags: Flags, data: object | string) => i32 =
+  helper(
+    111,
+    'bpf_skb_output',
+    '5.5',
+    [take.pointer('packet', 'sk_buff'), take.map('perf_event_array'), take.u64('flags'), take.memory('data')],
+    give.i32,
+    GPL,
+  );
 
 /** The same with an xdp_buff of the kernel's. */
-export const bpf_xdp_output: (packet: Kernel<'xdp_buff'>, map: Events, flags: Flags, data: object) => i32 = helper(
-  121,
-  'bpf_xdp_output',
-  '5.7',
-  [take.pointer('packet', 'xdp_buff'), take.map('perf_event_array'), take.u64('flags'), take.memory('data')],
-  give.i32,
-  GPL,
-);
+export const bpf_xdp_output: (packet: Kernel<'xdp_buff'>, map: Events, flags: Flags, data: object | string) => i32 =
+  helper(
+    121,
+    'bpf_xdp_output',
+    '5.7',
+    [take.pointer('packet', 'xdp_buff'), take.map('perf_event_array'), take.u64('flags'), take.memory('data')],
+    give.i32,
+    GPL,
+  );
 
 /** A perf counter's value; errors look like large values, so the next is better. */
 export const bpf_perf_event_read: (map: Events, flags?: Flags) => u64 = helper(
@@ -103,8 +105,18 @@ export const bpf_get_task_stack: (task: Kernel<'task_struct'>, into: object, fla
 );
 
 /** Copies the sample's branch records; with BPF_F_GET_BRANCH_RECORDS_SIZE only asks how many bytes they take. */
-export const bpf_read_branch_records: (context: bpf_perf_event_data, into: object | null, flags?: Flags) => i32 =
-  helper(119, 'bpf_read_branch_records', '5.7', [take.context, take.maybeMemory('into'), take.flags], give.i32, GPL);
+export const bpf_read_branch_records: (
+  context: bpf_perf_event_data,
+  into: object | string | null,
+  flags?: Flags,
+) => i32 = helper(
+  119,
+  'bpf_read_branch_records',
+  '5.7',
+  [take.context, take.maybeMemory('into'), take.flags],
+  give.i32,
+  GPL,
+);
 
 /** Copies the processor's last branches. Gives their bytes. */
 export const bpf_get_branch_snapshot: (into: object, flags?: Flags) => i32 = helper(
@@ -117,7 +129,7 @@ export const bpf_get_branch_snapshot: (into: object, flags?: Flags) => i32 = hel
 );
 
 /** Writes formatted text to an iterator's reader. `values`: an array of u64, or null. */
-export const bpf_seq_printf: (file: Kernel<'seq_file'>, format: string, values: object | null) => i32 = helper(
+export const bpf_seq_printf: (file: Kernel<'seq_file'>, format: string, values: object | string | null) => i32 = helper(
   126,
   'bpf_seq_printf',
   '5.8',
@@ -127,7 +139,7 @@ export const bpf_seq_printf: (file: Kernel<'seq_file'>, format: string, values: 
 );
 
 /** Writes bytes to an iterator's reader. */
-export const bpf_seq_write: (file: Kernel<'seq_file'>, data: object) => i32 = helper(
+export const bpf_seq_write: (file: Kernel<'seq_file'>, data: object | string) => i32 = helper(
   127,
   'bpf_seq_write',
   '5.8',

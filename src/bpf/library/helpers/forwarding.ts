@@ -126,7 +126,7 @@ export const bpf_xdp_load_bytes: (context: xdp_md, offset: u32, into: object) =>
 );
 
 /** Copies into the packet, wherever the bytes lie. */
-export const bpf_xdp_store_bytes: (context: xdp_md, offset: u32, from: object) => i32 = helper(
+export const bpf_xdp_store_bytes: (context: xdp_md, offset: u32, from: object | string) => i32 = helper(
   190,
   'bpf_xdp_store_bytes',
   '5.18',
@@ -135,7 +135,7 @@ export const bpf_xdp_store_bytes: (context: xdp_md, offset: u32, from: object) =
 );
 
 /** Puts a header in front of the packet: BPF_LWT_ENCAP_SEG6, BPF_LWT_ENCAP_SEG6_INLINE or BPF_LWT_ENCAP_IP. */
-export const bpf_lwt_push_encap: (context: AnyBuffer, type: u32, header: object) => i32 = helper(
+export const bpf_lwt_push_encap: (context: AnyBuffer, type: u32, header: object | string) => i32 = helper(
   73,
   'bpf_lwt_push_encap',
   '4.18',
@@ -145,7 +145,7 @@ export const bpf_lwt_push_encap: (context: AnyBuffer, type: u32, header: object)
 );
 
 /** Writes into the outermost segment routing header: flags, tag and TLVs alone. */
-export const bpf_lwt_seg6_store_bytes: (context: AnyBuffer, offset: u32, from: object) => i32 = helper(
+export const bpf_lwt_seg6_store_bytes: (context: AnyBuffer, offset: u32, from: object | string) => i32 = helper(
   74,
   'bpf_lwt_seg6_store_bytes',
   '4.18',
@@ -165,7 +165,7 @@ export const bpf_lwt_seg6_adjust_srh: (context: AnyBuffer, offset: u32, delta: i
 );
 
 /** Does what a segment routing function does (SEG6_LOCAL_ACTION_END_X and kin). */
-export const bpf_lwt_seg6_action: (context: AnyBuffer, action: u32, parameter: object) => i32 = helper(
+export const bpf_lwt_seg6_action: (context: AnyBuffer, action: u32, parameter: object | string) => i32 = helper(
   76,
   'bpf_lwt_seg6_action',
   '4.18',

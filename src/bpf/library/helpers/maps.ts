@@ -100,7 +100,7 @@ export const bpf_for_each_map_elem: <K extends Layout, V, S extends object | nul
 );
 
 /** Copies a record into a ring buffer: BPF_RB_NO_WAKEUP or BPF_RB_FORCE_WAKEUP. -EAGAIN where there is no room. */
-export const bpf_ringbuf_output: (map: Ring, data: object, flags?: Flags) => i32 = helper(
+export const bpf_ringbuf_output: (map: Ring, data: object | string, flags?: Flags) => i32 = helper(
   130,
   'bpf_ringbuf_output',
   '5.8',

@@ -146,7 +146,7 @@ export const bpf_sk_select_reuseport: <K extends Layout>(
 );
 
 /** Finds a TCP option: `option` begins with its kind (for 253 and 254 also a length and the magic). Gives its length. */
-export const bpf_load_hdr_opt: (context: bpf_sock_ops, option: object, flags?: Flags) => i32 = helper(
+export const bpf_load_hdr_opt: (context: bpf_sock_ops, option: object | string, flags?: Flags) => i32 = helper(
   142,
   'bpf_load_hdr_opt',
   '5.10',
@@ -155,7 +155,7 @@ export const bpf_load_hdr_opt: (context: bpf_sock_ops, option: object, flags?: F
 );
 
 /** Writes a TCP option into the header that is being made. */
-export const bpf_store_hdr_opt: (context: bpf_sock_ops, option: object, flags?: Flags) => i32 = helper(
+export const bpf_store_hdr_opt: (context: bpf_sock_ops, option: object | string, flags?: Flags) => i32 = helper(
   143,
   'bpf_store_hdr_opt',
   '5.10',
@@ -201,7 +201,7 @@ export const bpf_sysctl_get_new_value: (context: bpf_sysctl, into: object) => i3
 );
 
 /** Puts other text in its place. */
-export const bpf_sysctl_set_new_value: (context: bpf_sysctl, text: object) => i32 = helper(
+export const bpf_sysctl_set_new_value: (context: bpf_sysctl, text: object | string) => i32 = helper(
   104,
   'bpf_sysctl_set_new_value',
   '5.2',

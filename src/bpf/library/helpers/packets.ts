@@ -35,14 +35,15 @@ export const bpf_skb_load_bytes_relative: (
 );
 
 /** Copies into the packet. BPF_F_RECOMPUTE_CSUM, BPF_F_INVALIDATE_HASH. */
-export const bpf_skb_store_bytes: (context: AnyBuffer, offset: u32, from: object, flags?: Flags) => i32 = helper(
-  9,
-  'bpf_skb_store_bytes',
-  '4.1',
-  [take.context, take.u32('offset'), take.memory('from'), take.flags],
-  give.i32,
-  MOVES,
-);
+export const bpf_skb_store_bytes: (context: AnyBuffer, offset: u32, from: object | string, flags?: Flags) => i32 =
+  helper(
+    9,
+    'bpf_skb_store_bytes',
+    '4.1',
+    [take.context, take.u32('offset'), take.memory('from'), take.flags],
+    give.i32,
+    MOVES,
+  );
 
 /** Makes the first `length` bytes (0: all that is linear) lie in one piece and writable. */
 export const bpf_skb_pull_data: (context: AnyBuffer, length: u32) => i32 = helper(
@@ -259,7 +260,7 @@ export const bpf_skb_get_tunnel_opt: (context: AnyBuffer, into: object) => i32 =
 );
 
 /** Sets the options of the tunnel's header. */
-export const bpf_skb_set_tunnel_opt: (context: AnyBuffer, options: object) => i32 = helper(
+export const bpf_skb_set_tunnel_opt: (context: AnyBuffer, options: object | string) => i32 = helper(
   30,
   'bpf_skb_set_tunnel_opt',
   '4.6',

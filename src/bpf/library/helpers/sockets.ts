@@ -119,7 +119,7 @@ export const bpf_sk_ancestor_cgroup_id: (socket: bpf_sock, level: i32) => u64 = 
 );
 
 /** Sets an option of the socket of the context (or, in tracing and struct_ops, of a socket): level, name, value. */
-export const bpf_setsockopt: (of: object, level: i32, name: i32, value: object) => i32 = helper(
+export const bpf_setsockopt: (of: object, level: i32, name: i32, value: object | string) => i32 = helper(
   49,
   'bpf_setsockopt',
   '4.13',
@@ -137,7 +137,7 @@ export const bpf_getsockopt: (of: object, level: i32, name: i32, into: object) =
 );
 
 /** Binds the socket to an address, port 0, before it connects. `address`: a sockaddr_in or sockaddr_in6. */
-export const bpf_bind: (context: bpf_sock_addr, address: object) => i32 = helper(
+export const bpf_bind: (context: bpf_sock_addr, address: object | string) => i32 = helper(
   64,
   'bpf_bind',
   '4.17',

@@ -44,7 +44,7 @@ export const bpf_ima_file_hash: (file: Kernel<'file'>, into: object) => i32 = he
 );
 
 /** Makes a bpf system call: a command and its attributes. */
-export const bpf_sys_bpf: (command: u32, attributes: object) => i32 = helper(
+export const bpf_sys_bpf: (command: u32, attributes: object | string) => i32 = helper(
   166,
   'bpf_sys_bpf',
   '5.14',

@@ -181,7 +181,7 @@ export const bpf_copy_from_user_task: (into: object, address: Address, task: Tas
 );
 
 /** Writes into the memory of the current process. For experiments: the kernel logs a warning. */
-export const bpf_probe_write_user: (address: Address, from: object) => i32 = helper(
+export const bpf_probe_write_user: (address: Address, from: object | string) => i32 = helper(
   36,
   'bpf_probe_write_user',
   '4.8',
