@@ -132,6 +132,31 @@ test('what a declaration lacks, and what is no type', () => {
   ]);
 });
 
+test('what the kernel would answer with EINVAL alone', () => {
+  const maps = [
+    'hash({ key: u32, value: u32, maxEntries: 0 })',
+    'ringBuffer({ maxEntries: 5000 })',
+    'userRingBuffer({ maxEntries: 64 })',
+    'lpmTrie({ key: u32, value: u32, maxEntries: 1 })',
+    'stackTrace({ value: array(u8, 12), maxEntries: 1 })',
+    'array({ value: array(array(u64, 0x10000000), 4), maxEntries: 1 })',
+  ];
+  const found = refusals(maps.map((map, index) => `export const m${index} = ${map};`).join('\n'));
+  assert.deepEqual(found, [
+    '2:60 a map has at least 1 entry; user space may ask for another number when it loads the program',
+    '3:44 5000 is no size of a ring buffer; it is in bytes, a power of two, 4096 or more: 65_536',
+    '4:48 64 is no size of a ring buffer; it is in bytes, a power of two, 4096 or more: 65_536',
+    '5:19 this is no key of an lpmTrie; write key: struct({ prefixLength: u32, address: be32 })',
+    '6:19 a stack is an array of addresses; write value: array(u64, 32)',
+    '7:51 this array takes more than 2147483647 bytes; make it shorter',
+  ]);
+  const bodies = ['bpf_loop(3, () => 2, null);', 'const b = local(array(u8, 4)); bpf_get_current_comm(slice(b, 5));'];
+  assert.deepEqual(inMain(...bodies), [
+    '3:19 2 is no answer of a callback; return 0 to go on, 1 to stop',
+    '4:62 a Reference to array(u8, 4) has 4 bytes, not 5; take fewer of them',
+  ]);
+});
+
 test('what a function cannot take, and what was refused once', () => {
   const found = refusals(
     [

@@ -122,6 +122,11 @@ export function lowerCallback(
   // Without a return a callback goes on: 0.
   returnAll(frame, lowerBody(frame, node), (operand, place) => {
     const scalar = operand.kind === 'void' ? known(I64, 0n) : frame.scalarOf(place, operand);
+    const given = scalar.constant;
+    // The verifier wants no other (set_loop_callback_state and its like, kernel/bpf/verifier.c).
+    if (given !== null && given !== 0n && given !== 1n) {
+      refuse(place, `${given} is no answer of a callback`, 'return 0 to go on, 1 to stop');
+    }
     return operandOf(builder, convert(builder, scalar, I64), 64);
   });
   unit.finishFunction(builder);

@@ -14,7 +14,7 @@ import type { MapEntity } from './entities.ts';
 import type { Frame } from './frame.ts';
 import { slotFor, temporary } from './initialise.ts';
 import { refuseUnannotated } from './kernel-hints.ts';
-import { globalPlace, targetPlace } from './members.ts';
+import { globalPlace, targetPlace, withoutGlobal } from './members.ts';
 import { assign, copy, kernelPointer, load } from './memory.ts';
 import { argumentsOf, bare, type Call, type Expression, type FunctionNode } from './syntax.ts';
 import {
@@ -102,10 +102,6 @@ function passKeyOrValue(
   values.push(memoryOf(frame, argument, type, parameter.writes === true));
 }
 
-/** A global is passed as a Reference is: its value is meant. */
-const withoutGlobal = (frame: Frame, operand: Operand): Operand =>
-  operand.kind === 'global' ? globalPlace(frame, operand.global) : operand;
-
 /** Memory and its size. */
 function passMemory(passing: Passing, parameter: HelperParameter & { kind: 'memory' }, argument: Expression): void {
   const { frame, values } = passing;
@@ -117,7 +113,12 @@ function passMemory(passing: Passing, parameter: HelperParameter & { kind: 'memo
     const pointer = frame.value(memory);
     if (pointer.kind !== 'pointer') refuse(memory, `${describe(pointer)} is no memory`);
     values.push(frame.addressOf(reachable(frame, memory, pointer, parameter.writes)));
-    values.push(operandOf(builder, convert(builder, frame.scalar(length), U64), 64));
+    const taken = frame.scalar(length);
+    const most = pointer.type.kind === 'void' ? null : bytesOf(pointer.type);
+    if (most !== null && taken.constant !== null && taken.constant > BigInt(most)) {
+      refuse(length, `${describe(pointer)} has ${most} bytes, not ${taken.constant}`, 'take fewer of them');
+    }
+    values.push(operandOf(builder, convert(builder, taken, U64), 64));
     return;
   }
   const operand = withoutGlobal(frame, frame.expression(node, passing.map?.entity.spec.value ?? null));

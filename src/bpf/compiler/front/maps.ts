@@ -18,6 +18,10 @@ const UINT_MAX = 0xffffffff;
 const KEY_BYTES_MAX = 512;
 /** What array_map_alloc_check takes (kernel/bpf/arraymap.c). */
 const VALUE_BYTES_MAX = 0x7fffffff;
+/** ringbuf_map_alloc wants whole pages, a power of two of them (kernel/bpf/ringbuf.c). */
+const PAGE_BYTES = 4096;
+/** LPM_DATA_SIZE_MAX and the prefix's length (kernel/bpf/lpm_trie.c). */
+const LPM_BYTES_MAX = 260;
 /** Maps whose size is not the program's to say: one value for each object, one entry for each CPU. */
 const UNSIZED = /^perf_event_array$|_storage$/;
 /** An arena lies below here, as all of user space does on x86-64 and arm64 with 4 levels of pages. */
@@ -99,6 +103,32 @@ function namesOf(node: Expression): (string | null)[] {
   });
 }
 
+const isPowerOfTwo = (value: number): boolean => value > 0 && Number.isInteger(Math.log2(value));
+
+/** What the kernel would answer with EINVAL and nothing else. */
+function checkSizes(spec: MapSpec, call: Call, entries: Expression | undefined): void {
+  const { type, maxEntries, key } = spec;
+  if (spec.keyBytes > KEY_BYTES_MAX || spec.valueBytes > VALUE_BYTES_MAX) {
+    const [what, most] = spec.keyBytes > KEY_BYTES_MAX ? ['key', KEY_BYTES_MAX] : ['value', VALUE_BYTES_MAX];
+    refuse(call, `the ${what} of this map takes more than ${most} bytes`, 'make more and smaller entries of it');
+  }
+  if (entries !== undefined && maxEntries === 0 && !UNSIZED.test(type)) {
+    refuse(entries, 'a map has at least 1 entry', 'user space may ask for another number when it loads the program');
+  }
+  if (/ringbuf$/.test(type) && (!isPowerOfTwo(maxEntries) || maxEntries < PAGE_BYTES)) {
+    const least = `a power of two, ${PAGE_BYTES} or more`;
+    refuse(entries ?? call, `${maxEntries} is no size of a ring buffer`, `it is in bytes, ${least}: 65_536`);
+  }
+  const isPrefix =
+    key?.kind === 'struct' && key.fields[0]?.type.kind === 'integer' && bytesOf(key.fields[0].type) === 4;
+  if (type === 'lpm_trie' && (!isPrefix || spec.keyBytes < 5 || spec.keyBytes > LPM_BYTES_MAX)) {
+    refuse(call, 'this is no key of an lpmTrie', 'write key: struct({ prefixLength: u32, address: be32 })');
+  }
+  if (type === 'stack_trace' && spec.valueBytes % 8 !== 0) {
+    refuse(call, 'a stack is an array of addresses', 'write value: array(u64, 32)');
+  }
+}
+
 /** The map that a constructor's call declares. */
 export function declareMap(
   unit: Unit,
@@ -149,10 +179,7 @@ export function declareMap(
     extra: BigInt(definition.type === 'arena' ? number('address', 0, ADDRESS_MAX) : number('hashes', 0)),
     ...(numaNode === undefined ? {} : { numaNode: numberOf(numaNode, evaluate, 0, UINT_MAX) }),
   };
-  if (spec.keyBytes > KEY_BYTES_MAX || spec.valueBytes > VALUE_BYTES_MAX) {
-    const [what, most] = spec.keyBytes > KEY_BYTES_MAX ? ['key', KEY_BYTES_MAX] : ['value', VALUE_BYTES_MAX];
-    refuse(call, `the ${what} of this map takes more than ${most} bytes`, 'make more and smaller entries of it');
-  }
+  checkSizes(spec, call, given.get('maxEntries'));
   if (unit.maps.some((other) => other.name === name)) {
     refuse(call, `a map ${name} is there already, in another module`, 'give one of them another name');
   }

@@ -190,3 +190,7 @@ export function globalPlace(
     text: `${global.name}.value`,
   };
 }
+
+/** A global is passed as a Reference is: its value is meant. */
+export const withoutGlobal = (frame: Frame, operand: Operand): Operand =>
+  operand.kind === 'global' ? globalPlace(frame, operand.global) : operand;

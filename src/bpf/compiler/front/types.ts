@@ -5,7 +5,7 @@
  * A newcomer would get wrong: an annotation that says nothing about the width (`number`, `bigint`, a type parameter) is not an error. It
  * gives null, and the value keeps the type it has.
  */
-import { BOOLEAN, type FieldSpec, layOut, type StructType, type Type, VOID } from '../../types.ts';
+import { BOOLEAN, bytesOf, type FieldSpec, layOut, type StructType, type Type, VOID } from '../../types.ts';
 import { type Located, refuse } from '../diagnostics.ts';
 import type { Module } from './entities.ts';
 import {
@@ -32,6 +32,9 @@ export interface Annotation {
 }
 
 const SILENT: Annotation = { type: null, nullable: false, boxed: false };
+
+/** What BTF can say of a size, and maps of their values. */
+const BYTES_MAX = 0x7fffffff;
 
 /** The type that an expression stands for. */
 export function typeOf(node: Expression, evaluate: EvaluateNode): Type {
@@ -121,7 +124,13 @@ export function typeFromCall(call: Call, maker: string, name: string, evaluate: 
       if (element === undefined || length === undefined) {
         refuse(call, 'array takes a type and a length', 'write array(u8, 6)');
       }
-      return { kind: 'array', element: typeOf(element, evaluate), length: numberOf(length, evaluate, 0, 0x7fffffff) };
+      const type: Type = {
+        kind: 'array',
+        element: typeOf(element, evaluate),
+        length: numberOf(length, evaluate, 0, BYTES_MAX),
+      };
+      if (bytesOf(type) > BYTES_MAX) refuse(length, `this array takes more than ${BYTES_MAX} bytes`, 'make it shorter');
+      return type;
     }
     default:
       return null;
