@@ -238,11 +238,11 @@ export class GatewayWorker {
     const before = [...this.ending];
     const services = this.services;
     this.services = [];
-    await this.retire(services, timeoutMs);
     // Those have timers of their own, which may be longer than what is given now.
     const timer = setTimeout(() => {
       for (const { listener } of before) void listener.abort();
-    }, 0);
+    }, timeoutMs);
+    await this.retire(services, timeoutMs);
     await Promise.all(before.map(({ listener }) => listener.close()));
     clearTimeout(timer);
     await this.closeLog(this.accessLog);
