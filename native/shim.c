@@ -65,7 +65,6 @@ static napi_value run(napi_env env, napi_callback_info info) {
                           r->arguments[4], r->arguments[5]);
     r->result = result == -1 ? -errno : result;
   }
-  state->shared->ran_nanoseconds = (double)uv_hrtime();
   return NULL;
 }
 
@@ -156,7 +155,7 @@ static void on_prepare(uv_prepare_t *handle) {
     // Watchers that libuv has not registered in its epoll yet would not end the sleep.
     int unregistered = state->loop->watcher_queue.next != &state->loop->watcher_queue;
     int timeout = unregistered ? 0 : uv_backend_timeout(state->loop);
-    state->shared->sleep_milliseconds = timeout;
+    state->shared[0] = timeout;
     napi_handle_scope scope;
     napi_value callback, receiver, result;
     bool again = false;
@@ -283,7 +282,7 @@ NAPI_MODULE_INIT() {
   struct state *state = calloc(1, sizeof *state);
   if (state == NULL) return fail(env, "millrace: out of memory");
   state->env = env;
-  state->shared = calloc(1, sizeof *state->shared);
+  state->shared = calloc(16, sizeof *state->shared);
   state->records = mmap(NULL, RECORDS * sizeof(struct record), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   state->owned = mmap(NULL, OWNED_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (state->records == MAP_FAILED || state->owned == MAP_FAILED || state->shared == NULL ||
@@ -305,7 +304,7 @@ NAPI_MODULE_INIT() {
   napi_create_reference(env, resource, 1, &state->resource);
   napi_async_init(env, resource, name, &state->context);
   napi_create_external_arraybuffer(env, state->records, RECORDS * sizeof(struct record), ignore_finalizer, NULL, &records);
-  napi_create_external_arraybuffer(env, state->shared, sizeof *state->shared, ignore_finalizer, NULL, &shared);
+  napi_create_external_arraybuffer(env, state->shared, 64, ignore_finalizer, NULL, &shared);
   napi_create_external_arraybuffer(env, state->owned, OWNED_BYTES, ignore_finalizer, NULL, &owned);
   napi_set_named_property(env, exports, "records", records);
   napi_set_named_property(env, exports, "owned", owned);

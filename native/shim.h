@@ -15,11 +15,7 @@ struct state {
   uv_idle_t idle;
   int handles_open;
   int hooked;
-  // Read by TypeScript without a crossing.
-  struct shared {
-    int32_t sleep_milliseconds;  // how long the loop may sleep; -1 without end
-    double ran_nanoseconds;      // uv_hrtime() after the last run
-  } *shared;
+  int32_t *shared;  // [0]: how long the loop may sleep, in milliseconds; -1 without end
   napi_ref callback;
   napi_ref resource;
   napi_async_context context;

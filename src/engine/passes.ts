@@ -5,7 +5,6 @@
  * without a way back through the event loop; what Node itself waits for ends them (the host's descriptor, its timeout).
  */
 import { performance } from 'node:perf_hooks';
-import { ranMs } from '../kernel/native.ts';
 import type { Clock } from './engine.ts';
 
 /** Bound of the passes of one turn. */
@@ -26,8 +25,7 @@ export function turnInPasses(engine: Passing, timeoutMs: number): boolean {
     engine.foreign = false;
     const again = engine.pass(waitMs);
     if (!again || engine.foreign || timeoutMs === 0 || pass === PASSES_MAX) return again;
-    // As of the pass's wait: no foreign code ran since then that could have taken long.
-    if (timeoutMs > 0) waitMs = Math.max(0, untilMs - ranMs());
+    if (timeoutMs > 0) waitMs = Math.max(0, untilMs - performance.now());
   }
 }
 

@@ -8,7 +8,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import { ERRNO } from '../kernel/errno.ts';
-import { ranMs, shim } from '../kernel/native.ts';
+import { shim } from '../kernel/native.ts';
 import * as abi from '../kernel/uring-abi.ts';
 import type { Clock, Engine } from './engine.ts';
 import { deadlineOf, turnInPasses, waitUntil } from './passes.ts';
@@ -95,7 +95,7 @@ export class UringEngine extends UringCompletions implements Engine {
 
   /** The mean time between two completions, in µs, over the last {@link RATE_WINDOW_MS} or more that ended in a busy pass. */
   private measure(): number {
-    const nowMs = ranMs();
+    const nowMs = performance.now();
     const elapsedMs = nowMs - this.measuredMs;
     if (elapsedMs >= RATE_WINDOW_MS) {
       this.intervalUs = (elapsedMs * 1000) / this.sinceMeasured;

@@ -5,7 +5,6 @@
  * environment; they are never transferred to another thread.
  */
 import { createRequire } from 'node:module';
-import { performance } from 'node:perf_hooks';
 
 /** What `watch` of the shim gives; opaque. */
 export interface WatchHandle {
@@ -16,10 +15,7 @@ export interface WatchHandle {
 export interface Shim {
   /** Table of 1,024 system call records, 64 bytes each: number, six arguments, result. */
   readonly records: ArrayBuffer;
-  /**
-   * `Int32Array[0]`: how long the event loop may sleep, in ms; -1 without end. Written before each hooked call.
-   * `Float64Array[1]`: CLOCK_MONOTONIC in ns, after the last `run`.
-   */
+  /** `Int32Array[0]`: how long the event loop may sleep, in ms; -1 without end. Written before each hooked call. */
   readonly shared: ArrayBuffer;
   /** One bit for each descriptor that is to be closed when this environment ends. */
   readonly owned: ArrayBuffer;
@@ -45,25 +41,6 @@ export interface Shim {
 }
 
 export const shim: Shim = createRequire(import.meta.url)('../../build/Release/millrace.node');
-
-const times = new Float64Array(shim.shared);
-
-/** How far `performance.now()` is from the shim's clock: the least of a few looks, for the thread may be interrupted in one. */
-function findOriginMs(): number {
-  let originMs = Number.POSITIVE_INFINITY;
-  for (let look = 0; look < 5; look++) {
-    shim.run(0);
-    originMs = Math.min(originMs, performance.now() - times[1] / 1e6);
-  }
-  return originMs;
-}
-
-const originMs = findOriginMs();
-
-/** When the last system calls of this thread had run, on the scale of `performance.now()`, which costs ten times as much. */
-export function ranMs(): number {
-  return times[1] / 1e6 + originMs;
-}
 
 const owned = new Uint32Array(shim.owned);
 
