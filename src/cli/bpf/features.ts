@@ -38,7 +38,10 @@ function section(title: string, features: Readonly<Record<string, Feature>>): st
     const why = (reason ?? '').replace(new RegExp(`^(program type|hook|map type|link kind) ${name}\\b`), '$1 …');
     reasons.set(why, [...(reasons.get(why) ?? []), name]);
   }
-  for (const [why, names] of reasons) parts.push(`  not ${names.join(', ')}\n    ${why}`);
+  for (const [why, names] of reasons) {
+    const [only] = names.length === 1 ? names : ['…'];
+    parts.push(`  not ${names.join(', ')}\n    ${why.replace('…', only)}`);
+  }
   return parts.join('\n');
 }
 
