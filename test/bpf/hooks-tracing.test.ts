@@ -13,13 +13,12 @@ import type { Attachment, KernelMap } from '../../src/bpf/index.ts';
 import { Link } from '../../src/bpf/loader/links/link.ts';
 import { readIterator, readIteratorText } from '../../src/bpf/loader/links/tracing.ts';
 import { loadProgram } from '../../src/bpf/loader/program.ts';
-import { decoded, RingBufferReader } from '../../src/bpf/loader/ring-buffer.ts';
 import * as constants from '../../src/kernel/constants.ts';
 import { check, KernelError } from '../../src/kernel/error.ts';
 import { mountsOf } from '../../src/kernel/mounts.ts';
 import { closeDescriptor, connect, setsockoptInt } from '../../src/kernel/socket.ts';
 import { call } from '../../src/kernel/syscall.ts';
-import { hooksOf } from '../support/bpf-hooks.ts';
+import { eventsOf, hooksOf } from '../support/bpf-hooks.ts';
 import {
   cgroup,
   inCgroup,
@@ -61,17 +60,6 @@ after(() => {
   net?.[Symbol.dispose]();
   if (folder !== undefined) rmSync(folder, { recursive: true });
 });
-
-/** Everything that is in a ring buffer. */
-function eventsOf<T>(map: KernelMap<undefined, T>): T[] {
-  const events: T[] = [];
-  using reader = new RingBufferReader(
-    map,
-    decoded(map.codecs.value, (event) => events.push(event)),
-  );
-  reader.read();
-  return events;
-}
 
 const text = (bytes: ArrayLike<number>): string => Buffer.from(Array.from(bytes)).toString().replace(/\0.*$/s, '');
 

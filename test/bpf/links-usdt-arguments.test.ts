@@ -9,16 +9,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
 import { compile } from '../../src/bpf/compiler/compile.ts';
-import type { KernelMap } from '../../src/bpf/index.ts';
 import { loadObject } from '../../src/bpf/loader/collection.ts';
 import { linkFeature } from '../../src/bpf/loader/link-features.ts';
 import { Executable } from '../../src/bpf/loader/links/executable.ts';
 import { type UsdtArgument, usdtArguments } from '../../src/bpf/loader/links/usdt-arguments.ts';
-import { decoded, RingBufferReader } from '../../src/bpf/loader/ring-buffer.ts';
 import { readElf } from '../../src/bpf/object/elf/read.ts';
 import { writeElf } from '../../src/bpf/object/elf/write.ts';
 import type { ObjectSpec } from '../../src/bpf/object/spec.ts';
-import { hooksOf } from '../support/bpf-hooks.ts';
+import { eventsOf, hooksOf } from '../support/bpf-hooks.ts';
 import { run, kernelSkip as skip } from '../support/bpf-kernel.ts';
 import { needs } from '../support/bpf-objects.ts';
 
@@ -52,17 +50,6 @@ const target = (build: Build, name: string): { executable: string; provider: str
   provider: 'probed',
   name,
 });
-
-/** Everything that is in a ring buffer. */
-function eventsOf<T>(map: KernelMap<undefined, T>): T[] {
-  const events: T[] = [];
-  using reader = new RingBufferReader(
-    map,
-    decoded(map.codecs.value, (event) => events.push(event)),
-  );
-  reader.read();
-  return events;
-}
 
 const signed = (value: bigint): bigint => BigInt.asIntN(64, value);
 

@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { compile } from '../../src/bpf/compiler/compile.ts';
 import type { Loaded, LoadSourceOptions } from '../../src/bpf/load.ts';
 import { type LoadOptions, loadObject } from '../../src/bpf/loader/collection.ts';
+import type { KernelMap } from '../../src/bpf/loader/map.ts';
+import { decoded, RingBufferReader } from '../../src/bpf/loader/ring-buffer.ts';
 import type { ObjectSpec } from '../../src/bpf/object/spec.ts';
 
 type Options<Module> = Omit<LoadSourceOptions<Module>, 'programs' | 'optimise'> & {
@@ -24,4 +26,15 @@ export function hooksOf<Module>(name: string): (options?: Options<Module>) => Lo
     // Names and types are those of the module that was compiled.
     return loadObject(object, options as LoadOptions) as unknown as Loaded<Module>;
   };
+}
+
+/** Everything that is in a ring buffer. */
+export function eventsOf<T>(map: KernelMap<undefined, T>): T[] {
+  const events: T[] = [];
+  using reader = new RingBufferReader(
+    map,
+    decoded(map.codecs.value, (event) => events.push(event)),
+  );
+  reader.read();
+  return events;
 }
